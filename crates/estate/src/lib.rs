@@ -1,0 +1,1 @@
+//! The estate: everything an institution runs, each fact with its provenance, and the importers that read it.

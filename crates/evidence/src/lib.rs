@@ -1,0 +1,1 @@
+//! The evidence ledger: an append-only Merkle log in the C2SP tlog-tiles format.

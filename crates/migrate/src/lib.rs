@@ -1,0 +1,1 @@
+//! The move: its runbook, steps and gates; calls the capabilities in order.

@@ -1,0 +1,1 @@
+//! Identities, roles, keys and approvals: maker never checker, each decision signed by its person.

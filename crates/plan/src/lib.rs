@@ -1,0 +1,1 @@
+//! Waves that respect dependencies: non-core first, then the core.

@@ -1,0 +1,1 @@
+//! Block replication as state machines: no clock, no socket, no disk.

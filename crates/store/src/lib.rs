@@ -1,0 +1,1 @@
+//! Persistence of everything mutable: SQLite embedded, PostgreSQL shared.
