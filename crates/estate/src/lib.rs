@@ -1,1 +1,4 @@
-//! The estate: everything an institution runs, each fact with its provenance, and the importers that read it.
+//! The estate: everything an institution runs, each fact with its provenance, and the importers
+//! that read it.
+
+pub mod text;

@@ -1,1 +1,4 @@
-//! The driver around replicate-core: event loop, image, NBD face, peer link, control socket.
+//! The driver around `yundu-replicate-core`: event loop, image, NBD face, peer link, control
+//! socket.
+
+pub mod control;
