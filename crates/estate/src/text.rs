@@ -16,7 +16,10 @@ impl Lang {
     /// From `LC_ALL`, `LC_MESSAGES` or `LANG`: Chinese when it starts with `zh`, else English.
     pub fn from_environment() -> Self {
         let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        match set("LC_ALL").or_else(|| set("LC_MESSAGES")).or_else(|| set("LANG")) {
+        match set("LC_ALL")
+            .or_else(|| set("LC_MESSAGES"))
+            .or_else(|| set("LANG"))
+        {
             Some(locale) if locale.starts_with("zh") => Lang::Zh,
             _ => Lang::En,
         }
@@ -35,7 +38,18 @@ impl std::str::FromStr for Lang {
 }
 
 /// The same statement in both languages.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 pub struct Text {
     /// 简体中文
     pub zh: String,
@@ -46,7 +60,10 @@ pub struct Text {
 impl Text {
     /// Both languages at once.
     pub fn new(zh: impl Into<String>, en: impl Into<String>) -> Self {
-        Self { zh: zh.into(), en: en.into() }
+        Self {
+            zh: zh.into(),
+            en: en.into(),
+        }
     }
 
     /// The one that `lang` asks for.
