@@ -1,0 +1,763 @@
+//! A copy's state machine: what happens comes in, what must be done goes out.
+//!
+//! A [`Node`] owns everything that one copy of a volume decides: which blocks the other copy may
+//! lack, who waits for what, who is primary. It knows no disk, socket or clock. The caller
+//! reports events through its methods, each time followed by draining [`Node::next_effect`];
+//! effects are carried out in the order in which they come.
+//!
+//! The promises (see the durability contract in `ARCHITECTURE.md`):
+//! - a reply to a write means that this copy and, in step, the other one hold the data;
+//! - a reply to a flush means that every write replied to before is durable on both;
+//! - before the first reply that the other copy did not see, "outdated" is durable here;
+//! - a block is marked before it is written, and its mark clears only after a flush on the other
+//!   copy that began after the write's reply;
+//! - overlapping writes happen in one order on both copies.
+
+mod copier;
+mod flush;
+mod foreground;
+mod forward;
+mod handover;
+mod link;
+mod secondary;
+mod statistics;
+mod verify;
+
+pub use statistics::{Statistics, SyncState};
+pub use verify::VerifyProgress;
+
+use crate::activity::{ActivityLog, Page};
+use crate::bitmap::{DirtyBitmap, SparseBitmap};
+use crate::block::Blocks;
+use crate::locks::RangeLocks;
+use crate::meta::{Meta, Mode, PeerMeta, Policy, Role};
+use crate::wire::Message;
+use bytes::Bytes;
+use std::collections::{HashMap, VecDeque};
+
+/// Limits and periods of a node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Without a sign of life for this long the link counts as lost, µs.
+    pub silence_us: u64,
+    /// Quiet links are pinged this often, µs.
+    pub ping_us: u64,
+    /// Without a client's flush for this long, one is made, so that marks clear, µs.
+    pub background_flush_us: u64,
+    /// A local write that found no space is tried again after this long, µs.
+    pub retry_us: u64,
+    /// Bytes that one step of a copy or resync sends.
+    pub copy_chunk_bytes: u64,
+    /// Bytes of a copy or resync that may be on their way at once.
+    pub copy_window_bytes: u64,
+    /// Bytes of a leaf of an online comparison.
+    pub verify_leaf_bytes: u64,
+    /// Unacknowledged bytes after which an asynchronous target counts as left behind.
+    pub async_backlog_bytes_max: u64,
+    /// Hot extents after which idle ones are cooled.
+    pub hot_extents_max: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            silence_us: 1_000_000,
+            ping_us: 100_000,
+            background_flush_us: 1_000_000,
+            retry_us: 1_000_000,
+            copy_chunk_bytes: 512 << 10,
+            copy_window_bytes: 4 << 20,
+            verify_leaf_bytes: 1 << 20,
+            async_backlog_bytes_max: 16 << 20,
+            hot_extents_max: 4096,
+        }
+    }
+}
+
+/// Who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client connected to this node.
+    Client {
+        /// Connection.
+        client: u64,
+        /// Request within it.
+        cookie: u64,
+    },
+    /// A client connected to the other node, by the id of its forwarded request, valid on the
+    /// link of this number.
+    Peer {
+        /// Id of the forwarded request.
+        id: u64,
+        /// Number of the link on which it came.
+        link: u64,
+    },
+}
+
+/// What a client asks. Ranges lie within the volume (the face checks).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Read.
+    Read {
+        /// Bytes.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// Write.
+    Write {
+        /// Bytes.
+        offset: u64,
+        /// What to write.
+        data: Bytes,
+        /// Durable before the reply.
+        fua: bool,
+    },
+    /// Make zero (also what TRIM becomes, so that both copies stay equal).
+    Zero {
+        /// Bytes.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+        /// Durable before the reply.
+        fua: bool,
+    },
+    /// Make everything replied to durable.
+    Flush,
+}
+
+/// Answer to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// Carried out.
+    Done,
+    /// What was read.
+    Data(Bytes),
+    /// Linux errno.
+    Error(u16),
+}
+
+/// Work on this node's image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalOp {
+    /// Read.
+    Read {
+        /// Bytes.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// Write.
+    Write {
+        /// Bytes.
+        offset: u64,
+        /// What to write.
+        data: Bytes,
+    },
+    /// Make zero, giving the space back where the image can.
+    Zero {
+        /// Bytes.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+    /// fdatasync: covers every write reported done before.
+    Flush,
+    /// BLAKE3 of a range.
+    Hash {
+        /// Bytes.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
+}
+
+/// How local work ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalOutcome {
+    /// Carried out.
+    Done,
+    /// What was read.
+    Data(Bytes),
+    /// Digest of the range.
+    Hash([u8; 32]),
+    /// Linux errno.
+    Failed(u16),
+}
+
+/// Something the driver must do, in order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Work on the image; answered by [`Node::local_done`] with the same id. `background` work
+    /// may give way to other work.
+    Local {
+        /// Id.
+        id: u64,
+        /// Work.
+        op: LocalOp,
+        /// May give way.
+        background: bool,
+    },
+    /// Send to the other side, if the link is still up.
+    Send(Message),
+    /// Close the link; the driver reports [`Node::link_down`] afterwards as for any loss.
+    CloseLink {
+        /// For people.
+        reason: String,
+    },
+    /// Answer a client.
+    Reply {
+        /// Connection.
+        client: u64,
+        /// Request within it.
+        cookie: u64,
+        /// Answer.
+        reply: Reply,
+    },
+    /// Make the meta durable; answered by [`Node::meta_durable`] with the same version.
+    PersistMeta {
+        /// Rises by one.
+        version: u64,
+        /// What to write.
+        meta: Box<Meta>,
+    },
+    /// Make these pages of the activity log durable; answered by [`Node::activity_durable`].
+    PersistActivity {
+        /// Index and content.
+        pages: Vec<(usize, Page)>,
+    },
+    /// Make the mapped bitmap durable; answered by [`Node::bitmap_durable`].
+    SyncBitmap,
+    /// Which extents of the image hold data? Answered by [`Node::data_extents`].
+    ScanData,
+    /// Make the image this large (a receiver that was given to a set).
+    Resize {
+        /// Bytes.
+        size_bytes: u64,
+    },
+    /// Both copies hold the same bytes at this moment; the next effects may change them.
+    CutPoint {
+        /// Name of the cut.
+        name: String,
+        /// Generation that begins.
+        generation: u64,
+    },
+    /// A hand-over that was asked for here ended.
+    HandoverEnded {
+        /// Name of the cut.
+        name: String,
+        /// Generation, or why not.
+        outcome: Result<u64, String>,
+        /// Time during which requests were held, µs (0 when this side does not know).
+        hold_us: u64,
+    },
+    /// Something worth evidence happened.
+    Event {
+        /// `volume.…`
+        kind: &'static str,
+        /// Integers and strings.
+        body: serde_json::Value,
+    },
+}
+
+/// Why a request to the node was refused; nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refusal(pub String);
+
+/// What waits for `meta` to be durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum AfterMeta {
+    /// Release the writes that the lost copy did not see.
+    Outdated,
+    /// The receiver has joined: answer the primary's hello.
+    Joined,
+    /// Answer the primary.
+    Ack(u64),
+    /// The source knows its new target: find out what to copy.
+    TargetKnown,
+    /// In step from now on.
+    InStep,
+    /// The promise to cede is durable: offer.
+    Ceded,
+    /// We are primary.
+    Accepted,
+    /// We stopped waiting for an offer to be accepted.
+    Reclaimed,
+    /// Promoted without the other side.
+    Promoted,
+    /// Nothing waits.
+    Nothing,
+}
+
+/// A copy of a volume.
+#[derive(Debug)]
+pub struct Node<W> {
+    config: Config,
+    meta: Meta,
+    meta_version: u64,
+    meta_waiting: VecDeque<(u64, AfterMeta)>,
+    now_us: u64,
+    unix_us: i64,
+    next_id: u64,
+    effects: VecDeque<Effect>,
+    /// Blocks that the other copy may lack, or may not yet hold durably.
+    dirty: DirtyBitmap<W>,
+    /// Blocks that must be sent again while connected.
+    to_send: SparseBitmap,
+    /// Blocks on both copies whose flush has not begun.
+    unflushed: SparseBitmap,
+    /// Blocks that the flush under way covers.
+    closing: SparseBitmap,
+    activity: ActivityLog,
+    activity_persisting: bool,
+    cooling: bool,
+    locks: RangeLocks,
+    writes: HashMap<u64, foreground::WriteOp>,
+    reads: HashMap<u64, Origin>,
+    awaiting_activity: Vec<u64>,
+    local_flushes: HashMap<u64, Origin>,
+    /// Requests that wait until someone is primary again (or may write again).
+    held: VecDeque<(Origin, Command)>,
+    retries: Vec<(u64, u64)>,
+    flush: flush::Flushes,
+    copier: copier::Copier,
+    verify: verify::Verify,
+    link: link::LinkState,
+    handover: handover::Handover,
+    forwarded: forward::Forwarded,
+    peer_ops: HashMap<u64, secondary::PeerOp>,
+    unacknowledged_bytes: u64,
+    empty: bool,
+    statistics: Statistics,
+}
+
+/// What a node is started from.
+#[derive(Debug)]
+pub struct Start<W> {
+    /// Limits.
+    pub config: Config,
+    /// Durable meta, as last written.
+    pub meta: Meta,
+    /// Words of the dirty bitmap, as they stand.
+    pub words: W,
+    /// Activity log, as read from disk.
+    pub activity: ActivityLog,
+    /// The machine restarted since the meta was written: unflushed writes may be gone.
+    pub power_lost: bool,
+    /// The image holds nothing but zeroes.
+    pub empty: bool,
+    /// Present time, µs: monotonic, and Unix.
+    pub now_us: (u64, i64),
+}
+
+impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
+    /// Starts (again) from what is durable.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the bitmap is too small for the volume.
+    pub fn start(start: Start<W>) -> Result<Self, Refusal> {
+        let Start {
+            config,
+            meta,
+            words,
+            activity,
+            power_lost,
+            empty,
+            now_us,
+        } = start;
+        let blocks = Blocks::of_volume(meta.size_bytes);
+        let mut dirty = DirtyBitmap::new(words, blocks.end).ok_or_else(|| {
+            Refusal(format!(
+                "the dirty bitmap is smaller than {} blocks need",
+                blocks.end
+            ))
+        })?;
+        if power_lost && meta.peer.is_some() {
+            for hot in activity.hot_blocks() {
+                dirty.set(hot);
+            }
+        }
+        Ok(Self {
+            config,
+            meta,
+            meta_version: 0,
+            meta_waiting: VecDeque::new(),
+            now_us: now_us.0,
+            unix_us: now_us.1,
+            next_id: 1,
+            effects: VecDeque::new(),
+            dirty,
+            to_send: SparseBitmap::new(),
+            unflushed: SparseBitmap::new(),
+            closing: SparseBitmap::new(),
+            activity,
+            activity_persisting: false,
+            cooling: false,
+            locks: RangeLocks::default(),
+            writes: HashMap::new(),
+            reads: HashMap::new(),
+            awaiting_activity: Vec::new(),
+            local_flushes: HashMap::new(),
+            held: VecDeque::new(),
+            retries: Vec::new(),
+            flush: flush::Flushes::default(),
+            copier: copier::Copier::default(),
+            verify: verify::Verify::default(),
+            link: link::LinkState::default(),
+            handover: handover::Handover::default(),
+            forwarded: forward::Forwarded::default(),
+            peer_ops: HashMap::new(),
+            unacknowledged_bytes: 0,
+            empty,
+            statistics: Statistics::default(),
+        })
+    }
+
+    /// The next thing to do.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// What is durable, or about to be.
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The dirty bitmap.
+    pub fn dirty(&self) -> &DirtyBitmap<W> {
+        &self.dirty
+    }
+
+    /// Replaces the bitmap and the activity log after [`Effect::Resize`], when a receiver has
+    /// learned how large it is.
+    ///
+    /// # Errors
+    /// [`Refusal`] when there are too few words.
+    pub fn resized(&mut self, words: W, activity: ActivityLog) -> Result<(), Refusal> {
+        let blocks = Blocks::of_volume(self.meta.size_bytes).end;
+        self.dirty = DirtyBitmap::new(words, blocks).ok_or_else(|| {
+            Refusal(format!(
+                "the dirty bitmap is smaller than {blocks} blocks need"
+            ))
+        })?;
+        self.activity = activity;
+        Ok(())
+    }
+
+    /// A client asks. Answered by [`Effect::Reply`].
+    pub fn client(&mut self, client: u64, cookie: u64, command: Command) {
+        self.request(Origin::Client { client, cookie }, command);
+    }
+
+    fn request(&mut self, origin: Origin, command: Command) {
+        match self.meta.role {
+            Role::Primary if self.is_holding() => self.held.push_back((origin, command)),
+            Role::Primary => self.foreground(origin, command),
+            Role::Secondary => match origin {
+                Origin::Client { .. } => self.forward(origin, command),
+                // The other side believed us primary: it will ask again once it knows better.
+                Origin::Peer { .. } => {}
+            },
+        }
+    }
+
+    /// Local work ended.
+    pub fn local_done(&mut self, id: u64, outcome: LocalOutcome) {
+        if let Some(origin) = self.reads.remove(&id) {
+            self.read_done(origin, outcome);
+        } else if self.writes.contains_key(&id) {
+            self.local_write_done(id, outcome);
+        } else if let Some(origin) = self.local_flushes.remove(&id) {
+            self.local_flush_done(origin, outcome);
+        } else if self.flush.is_running(id) {
+            self.flush_local_done(outcome);
+        } else if self.peer_ops.contains_key(&id) {
+            self.peer_op_done(id, outcome);
+        } else if self.copier.has(id) {
+            self.copy_read_done(id, outcome);
+        } else {
+            self.verify_local_done(id, outcome);
+        }
+    }
+
+    /// The meta of this version, and so of every version before, is durable.
+    pub fn meta_durable(&mut self, version: u64) {
+        while let Some((waiting, _)) = self.meta_waiting.front() {
+            if *waiting > version {
+                break;
+            }
+            let Some((_, after)) = self.meta_waiting.pop_front() else {
+                break;
+            };
+            match after {
+                AfterMeta::Outdated => self.outdated_is_durable(),
+                AfterMeta::Joined => self.joined(),
+                AfterMeta::Ack(id) => self.send(Message::Ack { id }),
+                AfterMeta::TargetKnown => self.effects.push_back(Effect::ScanData),
+                AfterMeta::InStep => self.in_step_is_durable(),
+                AfterMeta::Ceded => self.ceding_is_durable(),
+                AfterMeta::Accepted => self.acceptance_is_durable(),
+                AfterMeta::Reclaimed => self.reclaim_is_durable(),
+                AfterMeta::Promoted => self.promotion_is_durable(),
+                AfterMeta::Nothing => {}
+            }
+        }
+    }
+
+    /// A message came.
+    pub fn peer(&mut self, message: Message) {
+        self.link.heard_us = self.now_us;
+        if let Message::Hello(hello) = message {
+            self.hello(*hello);
+            return;
+        }
+        match message {
+            Message::Ping => self.send(Message::Pong),
+            Message::Pong | Message::Hello(_) => {}
+            Message::Refuse { reason } => self.refused_by_peer(reason),
+            _ if !self.link.is_agreed() => {
+                self.close_link("the other side sent work before an agreement was reached");
+            }
+            Message::Ack { id } => self.acknowledged(id),
+            Message::Nack { id, errno } => self.peer_failed(id, errno),
+            Message::Write { id, offset, data } => self.peer_write(id, offset, data),
+            Message::Zero { id, offset, length } => self.peer_zero(id, offset, length),
+            Message::Flush { id } => self.peer_flush(id),
+            Message::ResyncStart { id } => self.peer_resync_start(id),
+            Message::InStep { id } => self.peer_in_step(id),
+            Message::HashRange { id, offset, length } => self.peer_hash(id, offset, length),
+            Message::RangeHash { id, hash } => self.verify_peer_hash(id, hash),
+            Message::HandoverOffer { generation, name } => self.offered(generation, name),
+            Message::HandoverAccept { generation } => self.accepted(generation),
+            Message::HandoverRequest { name } => self.handover_requested(name),
+            Message::HandoverRefuse { reason } => self.handover_refused(reason),
+            Message::ForwardRead { id, offset, length } => {
+                self.from_peer(id, Command::Read { offset, length });
+            }
+            Message::ForwardWrite {
+                id,
+                offset,
+                fua,
+                data,
+            } => {
+                self.from_peer(id, Command::Write { offset, data, fua });
+            }
+            Message::ForwardZero {
+                id,
+                offset,
+                length,
+                fua,
+            } => {
+                self.from_peer(
+                    id,
+                    Command::Zero {
+                        offset,
+                        length,
+                        fua,
+                    },
+                );
+            }
+            Message::ForwardFlush { id } => self.from_peer(id, Command::Flush),
+            Message::ForwardReply { id, errno, data } => self.forward_replied(id, errno, data),
+        }
+    }
+
+    /// Time passed: `now_us` is monotonic, `unix_us` what the wall clock says.
+    pub fn tick(&mut self, now_us: u64, unix_us: i64) {
+        self.now_us = self.now_us.max(now_us);
+        self.unix_us = unix_us;
+        self.link_tick();
+        self.retry_tick();
+        self.flush_tick();
+        self.copy();
+        self.verify_step();
+        self.statistics.tick(self.now_us);
+    }
+
+    /// Does this node hold back clients' requests for now?
+    pub fn is_holding(&self) -> bool {
+        self.handover.is_holding() || self.meta.failed.is_some() || self.is_protecting()
+    }
+
+    /// Bytes and requests that are under way, so that the face can bound what it takes in.
+    pub fn requests_under_way(&self) -> usize {
+        self.writes.len() + self.reads.len() + self.held.len() + self.forwarded.len()
+    }
+
+    /// Starts replicating to a new target, or changes mode, policy or address of the present one.
+    ///
+    /// # Errors
+    /// [`Refusal`] on a secondary.
+    pub fn set_target(
+        &mut self,
+        address: String,
+        mode: Mode,
+        policy: Policy,
+    ) -> Result<(), Refusal> {
+        if self.meta.role != Role::Primary {
+            return Err(Refusal(
+                "this copy is secondary: ask its primary to replicate".to_owned(),
+            ));
+        }
+        match &mut self.meta.peer {
+            Some(peer) => {
+                peer.address = address;
+                peer.mode = mode;
+                peer.policy = policy;
+            }
+            none => {
+                *none = Some(PeerMeta {
+                    node: String::new(),
+                    mode,
+                    policy,
+                    address,
+                    full_copy_pending: true,
+                    overwrite: false,
+                    in_step: false,
+                    outdated_since_us: Some(self.unix_us),
+                });
+            }
+        }
+        self.persist(AfterMeta::Nothing);
+        Ok(())
+    }
+
+    /// Stops replicating and forgets the target.
+    ///
+    /// # Errors
+    /// [`Refusal`] on a secondary, or while writes wait for the target's answer.
+    pub fn forget_target(&mut self) -> Result<(), Refusal> {
+        if self.meta.role != Role::Primary {
+            return Err(Refusal(
+                "this copy is secondary: ask its primary to detach".to_owned(),
+            ));
+        }
+        if self.meta.peer.is_none() {
+            return Ok(());
+        }
+        self.close_link("detached");
+        self.drop_link("detached by request");
+        self.meta.peer = None;
+        self.dirty.clear(Blocks::of_volume(self.meta.size_bytes));
+        self.to_send.clear_all();
+        self.persist(AfterMeta::Nothing);
+        self.release_writes();
+        Ok(())
+    }
+
+    /// Takes the primary role without the other side.
+    ///
+    /// # Errors
+    /// [`Refusal`] when the other side is reachable, when this copy is inconsistent, or when the
+    /// caller does not accept that the RPO is unknown.
+    pub fn promote(&mut self, accept_unknown_rpo: bool) -> Result<(), Refusal> {
+        if self.meta.role == Role::Primary && self.meta.ceding.is_none() {
+            return Ok(());
+        }
+        if self.link.is_agreed() {
+            return Err(Refusal(
+                "the primary is reachable: use a cut-over, which loses nothing".to_owned(),
+            ));
+        }
+        if !self.meta.consistent {
+            return Err(Refusal(
+                "this copy is inconsistent (a copy or resync was under way): it cannot be promoted"
+                    .to_owned(),
+            ));
+        }
+        if !accept_unknown_rpo {
+            return Err(Refusal(
+                "without its source this copy cannot know whether it was left behind: RPO is \
+                 unknown; accept that explicitly to promote it"
+                    .to_owned(),
+            ));
+        }
+        // Two steps past any generation that the old primary may have promised.
+        self.meta.generation += 2;
+        self.meta.role = Role::Primary;
+        self.meta.ceding = None;
+        if let Some(peer) = &mut self.meta.peer {
+            peer.in_step = false;
+            peer.outdated_since_us = Some(self.unix_us);
+            peer.full_copy_pending = true;
+            peer.overwrite = true;
+        }
+        self.persist(AfterMeta::Promoted);
+        Ok(())
+    }
+
+    fn promotion_is_durable(&mut self) {
+        let generation = self.meta.generation;
+        self.event(
+            "volume.promoted",
+            serde_json::json!({"generation": generation, "rpo": "unknown"}),
+        );
+        self.release_forwarded();
+    }
+
+    fn persist(&mut self, after: AfterMeta) {
+        self.meta_version += 1;
+        self.meta_waiting.push_back((self.meta_version, after));
+        self.effects.push_back(Effect::PersistMeta {
+            version: self.meta_version,
+            meta: Box::new(self.meta.clone()),
+        });
+    }
+
+    fn is_persisting(&self, after: &AfterMeta) -> bool {
+        self.meta_waiting
+            .iter()
+            .any(|(_, waiting)| waiting == after)
+    }
+
+    fn send(&mut self, message: Message) {
+        self.effects.push_back(Effect::Send(message));
+    }
+
+    fn event(&mut self, kind: &'static str, body: serde_json::Value) {
+        self.effects.push_back(Effect::Event { kind, body });
+    }
+
+    fn reply(&mut self, origin: Origin, reply: Reply) {
+        match origin {
+            Origin::Client { client, cookie } => {
+                self.effects.push_back(Effect::Reply {
+                    client,
+                    cookie,
+                    reply,
+                });
+            }
+            Origin::Peer { id, link } => {
+                if link == self.link.number {
+                    let (errno, data) = match reply {
+                        Reply::Done => (0, Bytes::new()),
+                        Reply::Data(data) => (0, data),
+                        Reply::Error(errno) => (errno, Bytes::new()),
+                    };
+                    self.send(Message::ForwardReply { id, errno, data });
+                }
+            }
+        }
+    }
+
+    fn fresh_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    fn local(&mut self, id: u64, op: LocalOp, background: bool) {
+        self.effects.push_back(Effect::Local { id, op, background });
+    }
+
+    /// This copy can no longer be trusted: hold everything and say so. The other copy, in step,
+    /// can take over.
+    fn fail(&mut self, reason: String) {
+        if self.meta.failed.is_none() {
+            self.event("volume.failed", serde_json::json!({"reason": reason}));
+            self.meta.failed = Some(reason);
+            self.persist(AfterMeta::Nothing);
+        }
+    }
+}
