@@ -132,3 +132,41 @@ impl SourceDocument {
         (&self.source, &self.path)
     }
 }
+
+/// What an import did to one document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// It was not known before.
+    Added,
+    /// It was known with another content, which it replaces.
+    Replaced,
+    /// It was known with the same content; nothing changed.
+    Unchanged,
+}
+
+/// Puts `imported` among `documents`, which stay sorted by `(source, path)`, and says what each
+/// did. The same bytes change nothing, not even the time of the import.
+pub fn merge(documents: &mut Vec<SourceDocument>, imported: Vec<SourceDocument>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for document in imported {
+        match documents
+            .iter_mut()
+            .find(|known| known.key() == document.key())
+        {
+            Some(known) if known.sha256 == document.sha256 && known.format == document.format => {
+                changes.push(Change::Unchanged);
+            }
+            Some(known) => {
+                *known = document;
+                changes.push(Change::Replaced);
+            }
+            None => {
+                documents.push(document);
+                changes.push(Change::Added);
+            }
+        }
+    }
+    documents.sort_by(|one, other| one.key().cmp(&other.key()));
+    changes
+}

@@ -15,13 +15,16 @@ pub mod engine;
 pub mod error;
 pub mod estate;
 pub mod fact;
+pub mod files;
+pub mod import;
 pub mod model;
 mod names;
 pub mod platform;
 mod resolve;
 pub mod text;
+mod yaml;
 
-pub use document::{Assertion, Format, Kind, Note, SourceDocument};
+pub use document::{Assertion, Change, Format, Kind, Note, SourceDocument, merge};
 pub use error::{ImportError, ImportErrors};
 pub use estate::{ApplicationDependency, Contradiction, Estate, Problem};
 pub use fact::{Attribute, Fact, FactSet, Facts, Provenance};

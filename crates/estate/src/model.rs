@@ -193,7 +193,7 @@ entity! {
         /// What other sources call it.
         aliases: FactSet<String>,
         /// What it does.
-        description: Facts<Text>,
+        description: FactSet<Text>,
         /// The business owner.
         owner: Facts<String>,
         /// Identifier of the team that runs it.

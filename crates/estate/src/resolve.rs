@@ -18,12 +18,10 @@ pub(crate) fn dependencies(estate: &mut Estate) {
     let mut found: Vec<(String, String, &'static str, Text, Provenance)> = Vec::new();
     for component in estate.components.values() {
         let own = component.mentions.facts().iter();
-        let configured = component
-            .configurations
-            .values()
+        let references = component.configurations.values();
+        let configured = references
             .into_iter()
-            .filter_map(|id| estate.configurations.get(id))
-            .flat_map(|configuration| configuration.mentions.facts());
+            .flat_map(|reference| configured(estate, reference));
         for fact in own.chain(configured) {
             for target in targets(estate, component, &fact.value) {
                 if target != component.id {
@@ -52,6 +50,24 @@ pub(crate) fn dependencies(estate: &mut Estate) {
             }
         }
     }
+}
+
+/// The addresses of a configuration: all of them, or those of one key (`NAMESPACE/NAME#KEY`).
+fn configured<'a>(
+    estate: &'a Estate,
+    reference: &'a str,
+) -> impl Iterator<Item = &'a Fact<Mention>> + 'a {
+    let (id, key) = match reference.split_once('#') {
+        Some((id, key)) => (id, Some(key)),
+        None => (reference, None),
+    };
+    let facts = estate
+        .configurations
+        .get(id)
+        .map_or(&[][..], |it| it.mentions.facts());
+    facts
+        .iter()
+        .filter(move |fact| key.is_none_or(|key| key == fact.value.key))
 }
 
 fn dependency(
