@@ -14,7 +14,7 @@
 //! tile/L/NNN[.p/W]            256 (or W) hashes of level L
 //! ```
 //!
-//! [`Ledger`] is the one writer, [`Reader`] reads beside it, verification checks
+//! [`Ledger`] is the one writer, [`Reader`] reads beside it, [`verify()`] checks
 //! everything and names what was altered. The crate knows no network, clock or database: times
 //! come from the caller, files lie in a [`TileStore`].
 
@@ -35,6 +35,7 @@ pub mod ledger;
 pub mod proof;
 pub mod reader;
 pub mod repair;
+pub mod verify;
 
 pub use checkpoint::SignedCheckpoint;
 pub use directory_store::DirectoryStore;
@@ -45,3 +46,4 @@ pub use reader::{ReadError, Reader};
 pub use record::{Artefact, Record, RecordError};
 pub use repair::Repair;
 pub use tile_store::{MemoryStore, StoreError, TileStore};
+pub use verify::{Problem, VerifyReport, verify};
