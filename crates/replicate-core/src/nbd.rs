@@ -15,12 +15,15 @@
 
 mod assembly;
 mod client;
+mod encode;
 mod handshake;
 mod input;
+mod negotiation;
 mod output;
 mod pool;
 pub mod protocol;
 mod reply;
+mod request;
 mod server;
 
 pub use client::{
@@ -29,4 +32,5 @@ pub use client::{
 pub use output::OutputQueue;
 pub use pool::{BufferPool, PooledBuffer};
 pub use reply::ReadExtent;
-pub use server::{Command, ExportInfo, Request, ServerSession, SessionEvent};
+pub use request::{Command, ExportInfo, Request};
+pub use server::{ServerSession, SessionEvent};

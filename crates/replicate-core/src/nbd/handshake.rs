@@ -3,7 +3,7 @@
 use super::input::Input;
 use super::output::OutputQueue;
 use super::protocol::*;
-use super::server::ExportInfo;
+use super::request::ExportInfo;
 use bytes::{Buf, BufMut};
 
 /// Longest option data that is looked at, bytes: a name and seven queries of full length.

@@ -106,13 +106,10 @@ mod tests {
             while queue.bytes() > 0 {
                 let mut slices = [IoSlice::new(&[]); 8];
                 let count = queue.slices(&mut slices);
-                let all: Vec<u8> = slices[..count]
-                    .iter()
-                    .flat_map(|slice| slice.iter().copied())
-                    .collect();
-                let taken = all.len().min(step);
-                written.extend_from_slice(&all[..taken]);
-                queue.advance(taken);
+                let before = written.len();
+                let bytes = slices[..count].iter().flat_map(|slice| slice.iter());
+                written.extend(bytes.take(step));
+                queue.advance(written.len() - before);
             }
             assert_eq!(written, expected);
             assert_eq!(queue.chunks().count(), 0);
