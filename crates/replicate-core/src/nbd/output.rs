@@ -102,7 +102,7 @@ mod tests {
                 expected.extend_from_slice(&data);
                 queue.push(data.into());
             }
-            let mut written = Vec::new();
+            let mut written: Vec<u8> = Vec::new();
             while queue.bytes() > 0 {
                 let mut slices = [IoSlice::new(&[]); 8];
                 let count = queue.slices(&mut slices);
