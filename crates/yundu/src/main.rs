@@ -2,6 +2,7 @@
 
 mod command;
 mod context;
+mod demo;
 
 use clap::{Parser, Subcommand};
 use context::{Context, Outcome};
