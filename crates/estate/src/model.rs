@@ -359,3 +359,15 @@ pub struct Mention {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheme: Option<String>,
 }
+
+// === impl Application ===
+
+impl Application {
+    /// Its name as the first source gives it; its identifier where no source names it.
+    pub fn display_name(&self) -> Text {
+        self.name
+            .first()
+            .cloned()
+            .unwrap_or_else(|| Text::new(&self.id, &self.id))
+    }
+}
