@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::SigningKey;
-use signed_note::{StandardSigner, StandardVerifier};
+use signed_note::{StandardSigner, StandardVerifier, Verifier as _};
 use std::fmt;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -239,7 +239,11 @@ impl VerifierKey {
             reason: reason.to_owned(),
         };
         let verifier = StandardVerifier::new(text).map_err(|e| malformed(&e.to_string()))?;
-        let (origin, _) = text.split_once('+').ok_or_else(|| malformed("malformed"))?;
+        let (origin, rest) = text.split_once('+').ok_or_else(|| malformed("malformed"))?;
+        // One key, one text: the id is also accepted in capitals by the library.
+        if !rest.starts_with(&format!("{:08x}+", verifier.key_id())) {
+            return Err(malformed("its id is not in lower-case hex"));
+        }
         Ok(Self {
             text: text.to_owned(),
             origin: origin.to_owned(),

@@ -1,12 +1,19 @@
 //! What the ledger promises its writer.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod support;
 
 use support::{key, record, records};
 use yundu_evidence::ledger::BATCH_RECORDS_MAX;
 use yundu_evidence::{
-    DirectoryStore, Ledger, LedgerError, MemoryStore, ReadError, Reader, StoreError, TileStore, verify,
+    DirectoryStore, Ledger, LedgerError, MemoryStore, ReadError, Reader, StoreError, TileStore,
+    verify,
 };
 
 #[test]
@@ -21,7 +28,10 @@ fn appended_records_come_back_in_their_places() {
     assert_eq!(ledger.size(), next);
     assert_eq!(ledger.records(0..u64::MAX).unwrap(), records(0..next));
     assert_eq!(ledger.record(257).unwrap(), record(257));
-    assert!(matches!(ledger.record(next), Err(ReadError::NoEntry { .. })));
+    assert!(matches!(
+        ledger.record(next),
+        Err(ReadError::NoEntry { .. })
+    ));
     let report = verify(ledger.store(), ledger.verifier_key(), None).unwrap();
     assert!(report.verified, "{report:?}");
 }
@@ -33,8 +43,16 @@ fn a_reader_sees_what_the_writer_acknowledged() {
     ledger.append(&records(0..300)).unwrap();
     let early = Reader::open(store.clone(), key().verifier_key()).unwrap();
     ledger.append(&records(300..310)).unwrap();
-    assert_eq!(early.records(298..400).unwrap(), records(298..300), "its partial tile was replaced");
-    early.prove(299).unwrap().check(key().verifier_key()).unwrap();
+    assert_eq!(
+        early.records(298..400).unwrap(),
+        records(298..300),
+        "its partial tile was replaced"
+    );
+    early
+        .prove(299)
+        .unwrap()
+        .check(key().verifier_key())
+        .unwrap();
     let late = Reader::open(store, key().verifier_key()).unwrap();
     assert_eq!(late.record(309).unwrap(), record(309));
 }
@@ -48,9 +66,15 @@ fn a_refused_batch_leaves_nothing() {
     float[3].body = serde_json::json!({"seconds": 0.5});
     assert!(matches!(ledger.append(&float), Err(LedgerError::Record(_))));
     let twice = [record(5), record(5)];
-    assert!(matches!(ledger.append(&twice), Err(LedgerError::DuplicateId { .. })));
+    assert!(matches!(
+        ledger.append(&twice),
+        Err(LedgerError::DuplicateId { .. })
+    ));
     let many = vec![record(5); BATCH_RECORDS_MAX + 1];
-    assert!(matches!(ledger.append(&many), Err(LedgerError::BatchTooLarge { .. })));
+    assert!(matches!(
+        ledger.append(&many),
+        Err(LedgerError::BatchTooLarge { .. })
+    ));
     assert_eq!(ledger.store().list().unwrap(), files);
     ledger.append(&records(5..6)).unwrap();
 }
@@ -61,8 +85,15 @@ fn one_process_appends_at_a_time() {
     let root = directory.path().join("ledger");
     let mut ledger = Ledger::create(DirectoryStore::open(&root).unwrap(), key()).unwrap();
     ledger.append(&records(0..3)).unwrap();
-    assert!(matches!(DirectoryStore::open(&root), Err(StoreError::Locked { .. })));
-    let reader = Reader::open(DirectoryStore::open_read_only(&root).unwrap(), key().verifier_key()).unwrap();
+    assert!(matches!(
+        DirectoryStore::open(&root),
+        Err(StoreError::Locked { .. })
+    ));
+    let reader = Reader::open(
+        DirectoryStore::open_read_only(&root).unwrap(),
+        key().verifier_key(),
+    )
+    .unwrap();
     assert_eq!(reader.size(), 3);
     drop(ledger);
     let (mut ledger, repair) = Ledger::open(DirectoryStore::open(&root).unwrap(), key()).unwrap();
@@ -70,22 +101,42 @@ fn one_process_appends_at_a_time() {
     ledger.append(&records(3..260)).unwrap();
     let files = ledger.store().list().unwrap();
     let expected = [
-        "checkpoint", "public.key", "tile/0/000", "tile/0/001.p/4", "tile/1/000.p/1",
-        "tile/entries/000", "tile/entries/001.p/4",
+        "checkpoint",
+        "public.key",
+        "tile/0/000",
+        "tile/0/001.p/4",
+        "tile/1/000.p/1",
+        "tile/entries/000",
+        "tile/entries/001.p/4",
     ];
     assert_eq!(files, expected, "superseded partial tiles are gone");
-    assert!(matches!(Ledger::create(DirectoryStore::open(directory.path().join("ledger")).unwrap_or_else(|_| {
-        drop(ledger);
-        DirectoryStore::open(&root).unwrap()
-    }), key()), Err(LedgerError::NotEmpty { .. })));
+    assert!(matches!(
+        Ledger::create(
+            DirectoryStore::open(directory.path().join("ledger")).unwrap_or_else(|_| {
+                drop(ledger);
+                DirectoryStore::open(&root).unwrap()
+            }),
+            key()
+        ),
+        Err(LedgerError::NotEmpty { .. })
+    ));
 }
 
 #[test]
 fn a_ledger_opens_only_with_its_own_key() {
     let store = MemoryStore::new();
-    Ledger::create(store.clone(), key()).unwrap().append(&records(0..3)).unwrap();
+    Ledger::create(store.clone(), key())
+        .unwrap()
+        .append(&records(0..3))
+        .unwrap();
     let other = yundu_evidence::LogKey::from_seed(key().origin(), &[43; 32]).unwrap();
-    assert!(matches!(Ledger::open(store.clone(), other), Err(LedgerError::Read(ReadError::Checkpoint(_)))));
-    assert!(matches!(Ledger::open(MemoryStore::new(), key()), Err(LedgerError::Read(ReadError::NoLedger))));
+    assert!(matches!(
+        Ledger::open(store.clone(), other),
+        Err(LedgerError::Read(ReadError::Checkpoint(_)))
+    ));
+    assert!(matches!(
+        Ledger::open(MemoryStore::new(), key()),
+        Err(LedgerError::Read(ReadError::NoLedger))
+    ));
     Ledger::open(store, key()).unwrap();
 }

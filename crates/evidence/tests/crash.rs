@@ -3,7 +3,13 @@
 //! The store below dies after a given number of file operations. A write of several files may
 //! die between any two of them, in either order, and the dying operation may or may not have
 //! taken effect: everything that the contract of `TileStore` allows.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod support;
 
@@ -11,7 +17,9 @@ use std::cell::Cell;
 use std::io;
 use support::{key, records};
 use yundu_evidence::tile_store::{Durability, TileFile};
-use yundu_evidence::{DirectoryStore, Ledger, LedgerError, MemoryStore, StoreError, TileStore, verify};
+use yundu_evidence::{
+    DirectoryStore, Ledger, LedgerError, MemoryStore, StoreError, TileStore, verify,
+};
 
 struct DyingStore {
     files: MemoryStore,
@@ -30,7 +38,10 @@ impl DyingStore {
     }
 
     fn dead() -> StoreError {
-        StoreError::File { path: "simulated".into(), source: io::Error::other("crash") }
+        StoreError::File {
+            path: "simulated".into(),
+            source: io::Error::other("crash"),
+        }
     }
 
     fn each<T: Clone>(&self, items: &[T], mut apply: impl FnMut(T)) -> Result<(), StoreError> {
@@ -59,7 +70,9 @@ impl TileStore for DyingStore {
         self.each(files, |file| self.files.write(&[file]).unwrap())
     }
     fn remove(&self, paths: &[String], durability: Durability) -> Result<(), StoreError> {
-        self.each(paths, |path| self.files.remove(&[path], durability).unwrap())
+        self.each(paths, |path| {
+            self.files.remove(&[path], durability).unwrap()
+        })
     }
     fn list(&self) -> Result<Vec<String>, StoreError> {
         self.files.list()
@@ -71,7 +84,9 @@ const BATCHES: [u64; 7] = [1, 2, 252, 1, 1, 300, 2];
 
 /// Creates and appends until the store dies; returns the acknowledged number of records.
 fn run_until_death(store: DyingStore) -> (u64, bool) {
-    let Ok(mut ledger) = Ledger::create(store, key()) else { return (0, true) };
+    let Ok(mut ledger) = Ledger::create(store, key()) else {
+        return (0, true);
+    };
     let mut acknowledged = 0;
     for batch in BATCHES {
         match ledger.append(&records(acknowledged..acknowledged + batch)) {
@@ -103,8 +118,14 @@ fn acknowledged_records_survive_a_crash_after_every_operation() {
                 let context = format!("{operations} operations, {last_takes_effect}, {reversed}");
                 if files.read("checkpoint").unwrap().is_none() {
                     assert_eq!(acknowledged, 0);
-                    assert!(matches!(Ledger::open(files.clone(), key()), Err(LedgerError::Read(_))));
-                    Ledger::create(files, key()).expect(&context).append(&records(0..2)).unwrap();
+                    assert!(matches!(
+                        Ledger::open(files.clone(), key()),
+                        Err(LedgerError::Read(_))
+                    ));
+                    Ledger::create(files, key())
+                        .expect(&context)
+                        .append(&records(0..2))
+                        .unwrap();
                     crashes += 1;
                     continue;
                 }
@@ -121,7 +142,11 @@ fn acknowledged_records_survive_a_crash_after_every_operation() {
                 let (mut ledger, _) = Ledger::open(files.clone(), key()).expect(&context);
                 let size = ledger.size();
                 assert!(size >= acknowledged, "{context}: {size} of {acknowledged}");
-                assert_eq!(ledger.records(0..size).unwrap(), records(0..size), "{context}");
+                assert_eq!(
+                    ledger.records(0..size).unwrap(),
+                    records(0..size),
+                    "{context}"
+                );
                 let report = verify(&files, key().verifier_key(), None).unwrap();
                 assert!(report.verified, "{context}: {:?}", report.problems);
                 ledger.append(&records(size..size + 260)).unwrap();
@@ -142,13 +167,17 @@ fn acknowledged_records_survive_a_crash_after_every_operation() {
 fn a_torn_tail_is_named_and_removed() {
     let directory = tempfile::tempdir().unwrap();
     let open = || Ledger::open(DirectoryStore::open(directory.path()).unwrap(), key());
-    let mut ledger = Ledger::create(DirectoryStore::open(directory.path()).unwrap(), key()).unwrap();
+    let mut ledger =
+        Ledger::create(DirectoryStore::open(directory.path()).unwrap(), key()).unwrap();
     ledger.append(&records(0..255)).unwrap();
     drop(ledger);
     // As an append of two records leaves it when power fails before its checkpoint.
     for (path, bytes) in [
-        ("tile/entries/000", &b"torn"[..]), ("tile/0/000", b""), ("tile/entries/001.p/1", b"\0"),
-        (".staging/0", b"half a checkpo"), ("tile/0/000.p/12", b"superseded"),
+        ("tile/entries/000", &b"torn"[..]),
+        ("tile/0/000", b""),
+        ("tile/entries/001.p/1", b"\0"),
+        (".staging/0", b"half a checkpo"),
+        ("tile/0/000.p/12", b"superseded"),
     ] {
         let path = directory.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -158,29 +187,62 @@ fn a_torn_tail_is_named_and_removed() {
     let (mut ledger, repair) = open().unwrap();
     assert_eq!(
         repair.unacknowledged,
-        [".staging/0", "tile/0/000", "tile/entries/000", "tile/entries/001.p/1"]
+        [
+            ".staging/0",
+            "tile/0/000",
+            "tile/entries/000",
+            "tile/entries/001.p/1"
+        ]
     );
     assert_eq!(repair.superseded, ["tile/0/000.p/12"]);
-    assert_eq!(repair.foreign, ["notes.txt"], "what is not ours is not removed");
+    assert_eq!(
+        repair.foreign,
+        ["notes.txt"],
+        "what is not ours is not removed"
+    );
     ledger.append(&records(255..600)).unwrap();
     assert_eq!(ledger.records(0..600).unwrap(), records(0..600));
 }
 
 #[test]
 fn a_damaged_edge_is_refused_and_left_as_it_is() {
-    for path in ["tile/0/001.p/44", "tile/entries/001.p/44", "tile/1/000.p/1", "checkpoint", "public.key"] {
+    for path in [
+        "tile/0/001.p/44",
+        "tile/entries/001.p/44",
+        "tile/1/000.p/1",
+        "checkpoint",
+        "public.key",
+    ] {
         for missing in [false, true] {
             let store = MemoryStore::new();
-            Ledger::create(store.clone(), key()).unwrap().append(&records(0..300)).unwrap();
+            Ledger::create(store.clone(), key())
+                .unwrap()
+                .append(&records(0..300))
+                .unwrap();
             let mut bytes = store.read(path).unwrap().unwrap();
             *bytes.last_mut().unwrap() ^= 1;
-            store.write(&[TileFile { path: path.into(), bytes }]).unwrap();
+            store
+                .write(&[TileFile {
+                    path: path.into(),
+                    bytes,
+                }])
+                .unwrap();
             if missing {
                 store.remove(&[path.into()], Durability::Now).unwrap();
             }
-            let before: Vec<_> = store.list().unwrap().iter().map(|p| store.read(p).unwrap()).collect();
+            let before: Vec<_> = store
+                .list()
+                .unwrap()
+                .iter()
+                .map(|p| store.read(p).unwrap())
+                .collect();
             assert!(Ledger::open(store.clone(), key()).is_err(), "{path}");
-            let after: Vec<_> = store.list().unwrap().iter().map(|p| store.read(p).unwrap()).collect();
+            let after: Vec<_> = store
+                .list()
+                .unwrap()
+                .iter()
+                .map(|p| store.read(p).unwrap())
+                .collect();
             assert_eq!(before, after);
         }
     }

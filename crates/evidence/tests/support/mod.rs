@@ -12,7 +12,11 @@ pub fn key() -> LogKey {
 pub fn record(number: u64) -> Record {
     Record {
         id: format!("r-{number}"),
-        kind: if number % 3 == 0 { "gate.verdict".into() } else { "volume.event".into() },
+        kind: if number % 3 == 0 {
+            "gate.verdict".into()
+        } else {
+            "volume.event".into()
+        },
         subject: "move/core-ledger".into(),
         actor: "node/a".into(),
         at_us: 1_700_000_000_000_000 + number as i64,
