@@ -7,36 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// How far a reply to a client waits for the other copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// A reply means that both copies hold the data.
-    Sync,
-    /// A reply means that this copy holds the data; the other follows in write order.
-    Async,
-}
-
-/// What happens to writes while a synchronous target is lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Policy {
-    /// Go on, track dirty blocks, and say so; RPO is never reported as zero meanwhile.
-    Available,
-    /// Hold writes until the target is back.
-    Protect,
-}
-
-/// Which side of the replica set this process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Role {
-    /// Orders the writes; serves clients from its own copy.
-    Primary,
-    /// Follows; clients connected here are forwarded to the primary.
-    Secondary,
-}
+pub use yundu_replicate_core::meta::{Mode, Policy, Role};
 
 /// State of the link to the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -314,10 +285,18 @@ impl ControlClient {
     /// # Errors
     /// [`ControlError::Connect`] when nothing listens there.
     pub fn connect(path: &Path) -> Result<Self, ControlError> {
-        let connect = |source| ControlError::Connect { path: path.to_owned(), source };
+        let connect = |source| ControlError::Connect {
+            path: path.to_owned(),
+            source,
+        };
         let stream = UnixStream::connect(path).map_err(connect)?;
-        stream.set_read_timeout(Some(Duration::from_secs(120))).map_err(connect)?;
-        Ok(Self { path: path.to_owned(), stream: BufReader::new(stream) })
+        stream
+            .set_read_timeout(Some(Duration::from_secs(120)))
+            .map_err(connect)?;
+        Ok(Self {
+            path: path.to_owned(),
+            stream: BufReader::new(stream),
+        })
     }
 
     /// Sends one request and waits for its answer; a refusal is an error.
@@ -326,7 +305,10 @@ impl ControlClient {
     /// [`ControlError::Refused`] with the reason; [`ControlError::Broken`] when the process went
     /// away meanwhile.
     pub fn request(&mut self, request: &Request) -> Result<Response, ControlError> {
-        let broken = |source| ControlError::Broken { path: self.path.clone(), source };
+        let broken = |source| ControlError::Broken {
+            path: self.path.clone(),
+            source,
+        };
         let mut line = serde_json::to_vec(request).map_err(|e| broken(e.into()))?;
         line.push(b'\n');
         self.stream.get_mut().write_all(&line).map_err(broken)?;
@@ -354,6 +336,9 @@ impl ControlClient {
     }
 
     fn unexpected(&self, answer: String) -> ControlError {
-        ControlError::Unexpected { path: self.path.clone(), answer }
+        ControlError::Unexpected {
+            path: self.path.clone(),
+            answer,
+        }
     }
 }
