@@ -10,6 +10,7 @@ use crate::tile_path::{CHECKPOINT_FILE, TILE_WIDTH, TileKind, TilePath, tile_at}
 use crate::tile_store::{StoreError, TileStore};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 use tlog_tiles::{HASH_SIZE, Hash, HashReader, Tile};
 
@@ -237,6 +238,13 @@ fn read_tile(
     })
 }
 
+fn malformed(tile: TilePath) -> ReadError {
+    ReadError::Damaged {
+        path: tile.to_string(),
+        reason: "malformed",
+    }
+}
+
 /// Serves hashes of the tree to the proof algorithms, out of tiles.
 struct TileHashes<'a, S> {
     store: &'a S,
@@ -260,30 +268,25 @@ impl<'a, S: TileStore> TileHashes<'a, S> {
         let (level, index) = (wanted.level(), wanted.level_index());
         let mut tiles = self.tiles.borrow_mut();
         let kind = TileKind::Hashes(level);
-        if !tiles.contains_key(&(level, index)) {
-            let (tile, bytes) = read_tile(self.store, kind, index, self.size)?;
-            if tile_hashes(&bytes, tile.width).is_none() {
-                return Err(ReadError::Damaged {
-                    path: tile.to_string(),
-                    reason: "malformed",
-                });
+        let absent = ReadError::NoEntry {
+            index,
+            size: self.size,
+        };
+        let needed = tile_at(kind, index, self.size).ok_or(absent)?;
+        let bytes = match tiles.entry((level, index)) {
+            Entry::Occupied(tile) => tile.into_mut(),
+            Entry::Vacant(place) => {
+                let (tile, bytes) = read_tile(self.store, kind, index, self.size)?;
+                if tile_hashes(&bytes, tile.width).is_none() {
+                    return Err(malformed(tile));
+                }
+                place.insert(bytes)
             }
-            tiles.insert((level, index), bytes);
-        }
-        let path = || {
-            tile_at(kind, index, self.size)
-                .map(|tile| tile.to_string())
-                .unwrap_or_default()
         };
-        let malformed = || ReadError::Damaged {
-            path: path(),
-            reason: "malformed",
-        };
-        let bytes = tiles.get(&(level, index)).ok_or_else(malformed)?;
-        let width = u32::try_from(bytes.len() / HASH_SIZE).map_err(|_| malformed())?;
+        let width = u32::try_from(bytes.len() / HASH_SIZE).map_err(|_| malformed(needed))?;
         Tile::new(TILE_HEIGHT, level, index, width, false)
             .hash_at_index(bytes, stored_index)
-            .map_err(|_| malformed())
+            .map_err(|_| malformed(needed))
     }
 
     /// Prefers our own error, which names the file, to the algorithm's.
