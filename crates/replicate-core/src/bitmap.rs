@@ -76,6 +76,9 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> DirtyBitmap<W> {
 
     /// Clears all of `blocks`.
     pub fn clear(&mut self, blocks: Blocks) {
+        if self.count == 0 {
+            return;
+        }
         let words = self.words.as_mut();
         let mut removed = 0;
         for_each_word(clip(blocks, self.blocks), |index, mask| {

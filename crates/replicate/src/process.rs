@@ -29,6 +29,8 @@ use yundu_replicate_core::node::{Config, Node, Refusal, Start};
 
 const WAKER: Token = Token(0);
 const TICK: Duration = Duration::from_millis(20);
+/// Idle time is spent on the digest of a cut in slices of this length.
+const HASH_SLICE: Duration = Duration::from_micros(500);
 const SCRATCH_BYTES: usize = 512 << 10;
 /// Unused payload buffers that the process keeps, bytes.
 const POOL_FREE_BYTES_MAX: usize = 24 << 20;
