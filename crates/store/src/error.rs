@@ -55,6 +55,9 @@ pub enum StoreError {
     /// The ledger refuses or fails.
     #[error(transparent)]
     Ledger(#[from] yundu_evidence::LedgerError),
+    /// The key that signs the ledger cannot be used.
+    #[error(transparent)]
+    LogKey(#[from] yundu_evidence::key::KeyError),
     /// The ledger cannot be read.
     #[error(transparent)]
     LedgerRead(#[from] yundu_evidence::ReadError),

@@ -21,6 +21,7 @@ mod query;
 mod approvals;
 mod cursors;
 mod error;
+mod ledger_home;
 mod moves;
 mod outbox;
 mod people;
@@ -32,6 +33,7 @@ mod verdicts;
 
 pub use approvals::ApprovalRow;
 pub use error::StoreError;
+pub use ledger_home::LedgerHome;
 pub use moves::{MoveRow, StepRow};
 pub use outbox::OutboxRow;
 pub use people::PersonRow;
