@@ -2,8 +2,8 @@
 //! after another at the end of the volume and notes how long each request waited. It is the
 //! client's view: whatever holds requests back, anywhere on the way, is in it.
 
-use super::nbd::NbdClient;
-use super::stage::{PROBE_BYTES, VOLUME, VOLUME_BYTES};
+use super::nbd;
+use super::stage::{PROBE_BYTES, VOLUME_BYTES};
 use super::windows::{Window, now_us};
 use anyhow::{Context as _, Result, bail};
 use std::fmt::Write as _;
@@ -32,17 +32,18 @@ pub fn probe(address: &str, dir: &Path, stop: impl Fn() -> bool) -> Result<()> {
         .create(true)
         .append(true)
         .open(path(dir))?;
-    let mut client = NbdClient::connect(address, VOLUME, Duration::from_secs(60))?;
+    let mut client = nbd::connect(address)?;
     let mut turn = 0_u64;
     let mut lines = String::new();
     while !stop() {
         let offset = VOLUME_BYTES - PROBE_BYTES + (turn % BLOCKS) * BLOCK_BYTES as u64;
-        let block = block(turn);
-        let wrote = timed(&mut lines, 'W', || client.write(offset, &block));
+        let block = bytes::Bytes::from(block(turn));
+        let wrote = timed(&mut lines, 'W', || Ok(client.write(offset, block.clone())?));
         let outcome = wrote.and_then(|()| {
             std::thread::sleep(PACE);
-            let mut back = vec![0; BLOCK_BYTES];
-            timed(&mut lines, 'R', || client.read(offset, &mut back))?;
+            let back = timed(&mut lines, 'R', || {
+                Ok(client.read(offset, BLOCK_BYTES as u32)?)
+            })?;
             if back == block {
                 Ok(())
             } else {
@@ -62,7 +63,7 @@ pub fn probe(address: &str, dir: &Path, stop: impl Fn() -> bool) -> Result<()> {
 }
 
 /// Runs one request and notes its beginning and its wait.
-fn timed(lines: &mut String, kind: char, request: impl FnOnce() -> Result<()>) -> Result<()> {
+fn timed<T>(lines: &mut String, kind: char, request: impl FnOnce() -> Result<T>) -> Result<T> {
     let begin_us = now_us();
     let begin = Instant::now();
     let outcome = request();

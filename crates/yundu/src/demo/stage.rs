@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use yundu_estate::text::Text;
 
 /// Size of the core ledger's volume, bytes (sparse).
-pub const VOLUME_BYTES: u64 = 1 << 30;
+pub const VOLUME_BYTES: u64 = 512 << 20;
 /// The end of the volume that carries no file system: the stall probe's, bytes.
 pub const PROBE_BYTES: u64 = 1 << 20;
 /// Name of the volume and of its NBD export.
@@ -344,7 +344,7 @@ fn find_postgres() -> Option<PathBuf> {
 fn try_namespace() -> Result<()> {
     let name = format!("ydtry{}", std::process::id());
     super::process::run(&["ip", "netns", "add", &name])?;
-    let tried = super::process::run(&["ip", "-n", &name, "link", "add", "br", "type", "bridge"])
+    let tried = super::process::run(&["ip", "-n", &name, "link", "add", "br0", "type", "bridge"])
         .and_then(|_| {
             super::process::run(&[
                 "ip", "-n", &name, "link", "add", "va", "type", "veth", "peer", "name", "vb",

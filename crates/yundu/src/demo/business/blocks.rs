@@ -10,8 +10,7 @@
 //! waits for another.
 
 use super::{CONNECTIONS, Desk, Dice, RATE};
-use crate::demo::nbd::NbdClient;
-use crate::demo::stage::VOLUME;
+use crate::demo::nbd;
 use crate::demo::transfers::Transfer;
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest, Sha256};
@@ -19,6 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use yundu_replicate::nbd_client::NbdClient;
 
 const PAGE_BYTES: u64 = 4096;
 const RECORD_BYTES: u64 = 512;
@@ -32,8 +32,6 @@ const RECORDS_MAX: u64 = SLICE_BYTES / RECORD_BYTES;
 const ARCHIVE_AT: u64 = JOURNAL_AT + CONNECTIONS as u64 * SLICE_BYTES;
 /// Size of the archive, bytes.
 pub const ARCHIVE_BYTES: u64 = 64 << 20;
-/// As long as the database's own path would wait.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const RECORD_MARK: i64 = 0x5944_5245_434f_5244;
 const PAGE_MARK: i64 = 0x5944_4143_434f_554e;
@@ -90,16 +88,16 @@ fn archive_page(index: u64) -> Result<Vec<u8>> {
 /// # Errors
 /// When the volume does not take it.
 pub fn load(address: &str) -> Result<()> {
-    let mut client = NbdClient::connect(address, VOLUME, PATIENCE)?;
+    let mut client = nbd::connect(address)?;
     let pages_per_chunk = CHUNK_BYTES / PAGE_BYTES;
     for chunk in 0..ARCHIVE_BYTES / CHUNK_BYTES {
         let mut bytes = Vec::new();
         for page in 0..pages_per_chunk {
             bytes.extend(archive_page(chunk * pages_per_chunk + page)?);
         }
-        client.write(ARCHIVE_AT + chunk * CHUNK_BYTES, &bytes)?;
+        client.write(ARCHIVE_AT + chunk * CHUNK_BYTES, bytes.into())?;
     }
-    client.flush()
+    Ok(client.flush()?)
 }
 
 /// Byte offset of a page that is in use and never written again.
@@ -137,7 +135,7 @@ struct Account {
 }
 
 fn work(desk: &Desk, address: &str, writer: u64) -> Result<()> {
-    let mut client = NbdClient::connect(address, VOLUME, PATIENCE)?;
+    let mut client = nbd::connect(address)?;
     let mut accounts: BTreeMap<i64, Account> = BTreeMap::new();
     let mut sequence = 0;
     for (transfer, _) in journal(&mut client, writer)? {
@@ -171,7 +169,10 @@ fn work(desk: &Desk, address: &str, writer: u64) -> Result<()> {
         for number in [transfer.account, transfer.counterpart] {
             let state = accounts.get(&number).copied().unwrap_or_default();
             let numbers = [PAGE_MARK, number, state.balance, state.applied];
-            client.write(page_offset(writer, number), &seal(&numbers, PAGE_BYTES)?)?;
+            client.write(
+                page_offset(writer, number),
+                seal(&numbers, PAGE_BYTES)?.into(),
+            )?;
         }
         std::thread::sleep(pace.saturating_sub(begin.elapsed()));
     }
@@ -198,9 +199,9 @@ fn commit(client: &mut NbdClient, transfer: &Transfer, sequence: u64) -> Result<
     ];
     client.write(
         record_offset(writer, sequence),
-        &seal(&numbers, RECORD_BYTES)?,
+        seal(&numbers, RECORD_BYTES)?.into(),
     )?;
-    client.flush()
+    Ok(client.flush()?)
 }
 
 fn apply(accounts: &mut BTreeMap<i64, Account>, transfer: &Transfer, sequence: u64) {
@@ -219,9 +220,11 @@ fn apply(accounts: &mut BTreeMap<i64, Account>, transfer: &Transfer, sequence: u
 /// The records of one writer, in order, up to the first that is not valid.
 fn journal(client: &mut NbdClient, writer: u64) -> Result<Vec<(Transfer, u64)>> {
     let mut found = Vec::new();
-    let mut chunk = vec![0; usize::try_from(CHUNK_BYTES)?];
     for at in (0..SLICE_BYTES).step_by(usize::try_from(CHUNK_BYTES)?) {
-        client.read(JOURNAL_AT + writer * SLICE_BYTES + at, &mut chunk)?;
+        let chunk = client.read(
+            JOURNAL_AT + writer * SLICE_BYTES + at,
+            u32::try_from(CHUNK_BYTES)?,
+        )?;
         for bytes in chunk.chunks_exact(usize::try_from(RECORD_BYTES)?) {
             let expected = found.len() as u64;
             match unseal::<7>(bytes) {
@@ -274,14 +277,13 @@ pub struct Books {
 /// # Errors
 /// When the volume cannot be read.
 pub fn read_books(address: &str) -> Result<Books> {
-    let mut client = NbdClient::connect(address, VOLUME, PATIENCE)?;
+    let mut client = nbd::connect(address)?;
     let mut books = Books::default();
-    let mut page = vec![0; usize::try_from(PAGE_BYTES)?];
     for writer in 0..CONNECTIONS as u64 {
         // Pages first: what they have applied is in the journal read afterwards.
         let mut pages = Vec::new();
         for number in 0..ACCOUNTS {
-            client.read(page_offset(writer, number), &mut page)?;
+            let page = client.read(page_offset(writer, number), u32::try_from(PAGE_BYTES)?)?;
             if page.iter().any(|&byte| byte != 0) {
                 pages.push((number, unseal::<4>(&page)));
             }
@@ -303,13 +305,17 @@ pub fn read_books(address: &str) -> Result<Books> {
             .map(|account| account.balance)
             .sum::<i64>();
     }
-    for index in 0..ARCHIVE_BYTES / PAGE_BYTES {
-        client
-            .read(ARCHIVE_AT + index * PAGE_BYTES, &mut page)
-            .with_context(|| format!("archive page {index}"))?;
-        let right = matches!(unseal::<2>(&page), Some([ARCHIVE_MARK, stored])
-            if stored.unsigned_abs() == index);
-        books.wrong_archive_pages += u64::from(!right);
+    let mut index = 0;
+    for at in (0..ARCHIVE_BYTES).step_by(usize::try_from(CHUNK_BYTES)?) {
+        let chunk = client
+            .read(ARCHIVE_AT + at, u32::try_from(CHUNK_BYTES)?)
+            .with_context(|| format!("archive at {at}"))?;
+        for page in chunk.chunks_exact(usize::try_from(PAGE_BYTES)?) {
+            let right = matches!(unseal::<2>(page), Some([ARCHIVE_MARK, stored])
+                if stored.unsigned_abs() == index);
+            books.wrong_archive_pages += u64::from(!right);
+            index += 1;
+        }
     }
     Ok(books)
 }
