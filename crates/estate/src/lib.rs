@@ -16,11 +16,13 @@ pub mod error;
 pub mod estate;
 pub mod fact;
 pub mod files;
+pub mod graph;
 pub mod import;
 pub mod model;
 mod names;
 pub mod platform;
 mod resolve;
+pub mod table;
 pub mod text;
 mod yaml;
 

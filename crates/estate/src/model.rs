@@ -190,8 +190,10 @@ entity! {
     Application {
         /// Its name.
         name: Facts<Text>,
-        /// What other sources call it.
+        /// What other sources call it; their statements are then statements about this application.
         aliases: FactSet<String>,
+        /// The name under which a source lists it, as written there.
+        listed_as: FactSet<String>,
         /// What it does.
         description: FactSet<Text>,
         /// The business owner.
@@ -363,11 +365,17 @@ pub struct Mention {
 // === impl Application ===
 
 impl Application {
-    /// Its name as the first source gives it; its identifier where no source names it.
+    /// Its name as the first source gives it; else the name under which it is listed; else its
+    /// identifier.
     pub fn display_name(&self) -> Text {
+        let listed = self
+            .listed_as
+            .values()
+            .first()
+            .map_or(self.id.as_str(), |name| name.as_str());
         self.name
             .first()
             .cloned()
-            .unwrap_or_else(|| Text::new(&self.id, &self.id))
+            .unwrap_or_else(|| Text::new(listed, listed))
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | column | becomes |
 //! |---|---|
-//! | Application Name | the application; its identifier is the name in lower case with hyphens |
+//! | Application Name | the application; its identifier is the name in lower case with hyphens; `listed_as` |
 //! | Description, Comments, Contributors | `description`, `comments` |
 //! | Business Service | `business_service` |
 //! | Owner | `owner`, without the e-mail address |
@@ -169,14 +169,8 @@ fn read_application(row: &Row<'_>, found: &mut Found, errors: &mut Collector) {
     let mut say = |attribute: &str, value: Json, column: &str| {
         found.say(Kind::Application, &id, attribute, value, row.line(column))
     };
-    if name != id {
-        // The name is how this source calls it, not a translation: it does not compete with ours.
-        say(
-            "comments",
-            json!(format!("Application Name: {name}")),
-            "application name",
-        );
-    }
+    // How this source calls it, not a translation: it does not compete with the name in our YAML.
+    say("listed_as", json!(name), "application name");
     let filled = |column: &str| Some(row.text(column)).filter(|text| !text.is_empty());
     if let Some(text) = filled("description") {
         say("description", json!(Text::new(text, text)), "description");
