@@ -12,7 +12,7 @@ pub fn key() -> LogKey {
 pub fn record(number: u64) -> Record {
     Record {
         id: format!("r-{number}"),
-        kind: if number % 3 == 0 {
+        kind: if number.is_multiple_of(3) {
             "gate.verdict".into()
         } else {
             "volume.event".into()
