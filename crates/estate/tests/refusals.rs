@@ -50,14 +50,14 @@ colour: blue
 
 #[test]
 fn an_estate_file_names_every_error_at_once() {
-    insta::assert_snapshot!(both(&errors("estate.yaml", None, BAD_ESTATE.as_bytes())), @"");
+    insta::assert_snapshot!(both(&errors("estate.yaml", None, BAD_ESTATE.as_bytes())));
 }
 
 #[test]
 fn broken_yaml_names_the_place_and_reading_goes_on_with_the_next_document() {
     let text =
         "kind: estate\nversion: 1\nteams: [\n  {id: a\n---\nkind: estate\nversion: 1\nsites: 3\n";
-    insta::assert_snapshot!(both(&errors("estate.yaml", None, text.as_bytes())), @"");
+    insta::assert_snapshot!(both(&errors("estate.yaml", None, text.as_bytes())));
 }
 
 const BAD_MANIFESTS: &str = "\
@@ -86,7 +86,7 @@ metadata: {}
 
 #[test]
 fn manifests_name_every_error_at_once() {
-    insta::assert_snapshot!(both(&errors("k8s.yaml", None, BAD_MANIFESTS.as_bytes())), @"");
+    insta::assert_snapshot!(both(&errors("k8s.yaml", None, BAD_MANIFESTS.as_bytes())));
 }
 
 const BAD_INVENTORY: &str = "\
@@ -102,13 +102,13 @@ Record Type,Application Name,Dependency,Dependency Direction,Owner,Tag Category 
 
 #[test]
 fn an_inventory_names_row_and_column() {
-    insta::assert_snapshot!(both(&errors("inventory.csv", None, BAD_INVENTORY.as_bytes())), @"");
+    insta::assert_snapshot!(both(&errors("inventory.csv", None, BAD_INVENTORY.as_bytes())));
 }
 
 #[test]
 fn an_inventory_without_its_columns_is_refused() {
     let refused = errors("inventory.csv", None, "姓名;部门\n张三;科技部\n".as_bytes());
-    insta::assert_snapshot!(both(&refused), @"");
+    insta::assert_snapshot!(both(&refused));
 }
 
 #[test]
@@ -118,13 +118,13 @@ fn other_bytes_than_utf8_are_refused_with_their_line() {
         None,
         b"Record Type,Application Name\n1,\xba\xcb\xd0\xc4\n",
     );
-    insta::assert_snapshot!(both(&refused), @"");
+    insta::assert_snapshot!(both(&refused));
 }
 
 #[test]
 fn a_file_of_another_kind_is_answered_with_what_would_be_recognised() {
-    insta::assert_snapshot!(both(&errors("values.yaml", None, b"replicaCount: 3\n")), @"");
-    insta::assert_snapshot!(both(&errors("empty.yaml", None, b"")), @"");
+    insta::assert_snapshot!(both(&errors("values.yaml", None, b"replicaCount: 3\n")));
+    insta::assert_snapshot!(both(&errors("empty.yaml", None, b"")));
 }
 
 #[test]
