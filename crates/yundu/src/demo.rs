@@ -22,6 +22,7 @@ pub mod stage;
 #[cfg(test)]
 mod substrate_test;
 pub mod transfers;
+pub mod volume;
 pub mod windows;
 
 use anyhow::{Context as _, Result};

@@ -227,3 +227,137 @@ fn damage_done_to_one_copy_is_real_and_found_by_comparison() {
         },
     );
 }
+
+/// Runs `yundu WORDS --json` and returns what it prints.
+fn ask(stage: &Stage, words: &[&str]) -> serde_json::Value {
+    let begin = Instant::now();
+    let program = stage.program.to_string_lossy();
+    let mut argv = vec![&*program, "--json"];
+    argv.extend(words);
+    let told = process::run(&argv).unwrap();
+    eprintln!("{:>8} ms  {}", begin.elapsed().as_millis(), words.join(" "));
+    serde_json::from_str(&told).unwrap_or_default()
+}
+
+/// The whole way of the volume with our own server: copy, mirror, link faults, cut-over and
+/// rollback under load, switch of the application, death of A.
+fn volume_moves_under_load(run: &Run) {
+    use faults::Deed;
+    use operator::Verb;
+    use yundu_replicate::control::{Role, SyncState};
+    let stage = &run.stage;
+    let in_step = |what: &str| {
+        let begin = Instant::now();
+        process::wait_until(what, Duration::from_secs(60), || {
+            volume::status(stage, Site::A).is_ok_and(|s| s.sync == SyncState::InStep)
+        })
+        .unwrap();
+        eprintln!("{:>8} ms  {what}", begin.elapsed().as_millis());
+    };
+    set::raise(stage).unwrap();
+    set::create_image(stage, Site::A).unwrap();
+    volume::start(stage, Site::A).unwrap();
+    set::install_application(stage, Site::A).unwrap();
+    set::start_business(stage).unwrap();
+    set::start_probe(stage, Site::A).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    volume::start(stage, Site::B).unwrap();
+    let image = stage.image(Site::A).to_string_lossy().into_owned();
+    let begin_us = windows::now_us();
+    ask(
+        stage,
+        &[
+            "volume",
+            "replicate",
+            &image,
+            "--to",
+            &stage.link_address(),
+            "--wait",
+        ],
+    );
+    in_step("copied");
+    for deed in [Deed::Cut, Deed::Hang] {
+        act(stage, Verb::Link { deed });
+        std::thread::sleep(Duration::from_secs(5));
+        act(stage, Verb::Link { deed: Deed::Mend });
+        in_step("in step again");
+    }
+    let status = volume::status(stage, Site::A).unwrap();
+    eprintln!("{}", serde_json::to_string(&status).unwrap());
+    assert!(
+        status.resync_bytes * 10 <= status.dirtied_bytes * 12,
+        "{status:?}"
+    );
+    act(stage, Verb::Corrupt { site: Site::B });
+    ask(stage, &["volume", "verify", &image, "--repair"]);
+    let found = volume::status(stage, Site::A)
+        .unwrap()
+        .verification
+        .unwrap();
+    assert!(found.differing_leaves >= 1, "{found:?}");
+    ask(stage, &["volume", "cutover", &image, "--id", "rehearsal"]);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(volume::status(stage, Site::B).unwrap().role, Role::Primary);
+    ask(
+        stage,
+        &["volume", "rollback", &image, "--id", "rehearsal-back"],
+    );
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(volume::status(stage, Site::A).unwrap().role, Role::Primary);
+    act(stage, Verb::Reconcile { site: None });
+    ask(stage, &["volume", "cutover", &image, "--id", "final"]);
+    std::thread::sleep(Duration::from_secs(2));
+    set::stop_probe(stage).unwrap();
+    let waits = probe::waits(&stage.driver_dir(), &faults::windows(stage), begin_us).unwrap();
+    eprintln!("{}", serde_json::to_string_pretty(&waits).unwrap());
+    if stage.has_namespaces() {
+        postgres::checkpoint(stage, Site::A).unwrap();
+    }
+    act(
+        stage,
+        Verb::Announce {
+            name: "switch".into(),
+        },
+    );
+    act(stage, Verb::StopApplication { site: Site::A });
+    act(stage, Verb::Fence { site: Site::A });
+    act(stage, Verb::StartApplication { site: Site::B });
+    act(stage, Verb::SwitchAddress { to: Site::B });
+    act(
+        stage,
+        Verb::Conclude {
+            name: "switch".into(),
+        },
+    );
+    disk::recorded(stage, "volume-a")
+        .unwrap()
+        .signal(Signal::KILL);
+    let switched = acknowledged(stage);
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(
+        acknowledged(stage) > switched + 50,
+        "the business does not go on at B"
+    );
+    set::stop_business(stage).unwrap();
+    act(stage, Verb::Reconcile { site: None });
+    act(stage, Verb::CheckBooks { site: None });
+    let outcomes = Outcomes::load(&stage.driver_dir()).unwrap();
+    let tally = outcomes.tally(&business::switches(stage), &faults::windows(stage));
+    eprintln!("{}", serde_json::to_string_pretty(&tally).unwrap());
+    assert_eq!(tally.client_errors, 0, "{:?}", outcomes.errors);
+    assert_eq!(waits.errors, Vec::<String>::new());
+}
+
+#[test]
+fn volume_moves_under_load_of_postgres() {
+    if let Some(run) = run(false) {
+        volume_moves_under_load(&run);
+    }
+}
+
+#[test]
+fn volume_moves_under_load_of_the_built_in_ledger() {
+    if let Some(run) = run(true) {
+        volume_moves_under_load(&run);
+    }
+}
