@@ -1,6 +1,7 @@
 //! Verification of a whole log: every entry, tile and checkpoint, with each problem named.
 
 mod artefacts;
+mod beside_writer;
 mod findings;
 mod problem;
 mod survey;
@@ -16,10 +17,14 @@ use crate::tile_path::{
     CHECKPOINT_FILE, PUBLIC_KEY_FILE, TILE_WIDTH, TileKind, TilePath, hash_count, tile_at,
 };
 use crate::tile_store::{StoreError, TileStore};
+use beside_writer::BesideWriter;
 use findings::Findings;
 use serde::Serialize;
 use survey::Survey;
 use tlog_tiles::Hash;
+
+/// How often the end of a running append is waited for.
+const PAUSES_MAX: u32 = 25;
 
 /// What verification saw and found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,12 +55,57 @@ pub struct VerifyReport {
 /// and against a checkpoint that someone else kept, if there is one.
 ///
 /// Superseded partial tiles, which the specification allows to stay, must be the beginning of
-/// their successors. Any other file is reported.
+/// their successors. Any other file is reported. When the writer appends meanwhile, the log is
+/// verified as it stood when this was called.
 ///
 /// # Errors
 ///
 /// Files that cannot be read. What was altered is no error but part of the report.
 pub fn verify(
+    store: &impl TileStore,
+    key: &VerifierKey,
+    kept_checkpoint: Option<&str>,
+) -> Result<VerifyReport, StoreError> {
+    verify_beside_writer(store, key, kept_checkpoint, || ())
+}
+
+/// As [`verify`], for a log whose writer may be in the middle of an append: when the findings can
+/// come from one, `pause` is called a few times until its checkpoint appears. With a pause of
+/// 20 ms, half a second tells a running append from one that a crash cut short.
+///
+/// # Errors
+///
+/// Files that cannot be read.
+pub fn verify_beside_writer(
+    store: &impl TileStore,
+    key: &VerifierKey,
+    kept_checkpoint: Option<&str>,
+    mut pause: impl FnMut(),
+) -> Result<VerifyReport, StoreError> {
+    let before = store.read(CHECKPOINT_FILE)?.unwrap_or_default();
+    let report = verify_once(store, key, kept_checkpoint)?;
+    let parsed = |bytes: &[u8]| SignedCheckpoint::parse(bytes, key).map(|parsed| parsed.size);
+    let running = report.problems.iter().any(Problem::may_be_a_running_append);
+    let Some(size) = parsed(&before).ok().filter(|_| running) else {
+        return Ok(report);
+    };
+    for _ in 0..PAUSES_MAX {
+        // A missing or a new file is no finding if the writer has replaced the checkpoint.
+        let after = store.read(CHECKPOINT_FILE)?.unwrap_or_default();
+        if parsed(&after).is_ok_and(|size_after| size_after > size) {
+            let then = BesideWriter {
+                store,
+                checkpoint: before,
+                size,
+            };
+            return verify_once(&then, key, kept_checkpoint);
+        }
+        pause();
+    }
+    Ok(report)
+}
+
+fn verify_once(
     store: &impl TileStore,
     key: &VerifierKey,
     kept_checkpoint: Option<&str>,

@@ -11,6 +11,7 @@ mod support;
 
 use support::{key, record, records};
 use yundu_evidence::ledger::BATCH_RECORDS_MAX;
+use yundu_evidence::verify::verify_beside_writer;
 use yundu_evidence::{
     DirectoryStore, Ledger, LedgerError, MemoryStore, ReadError, Reader, StoreError, TileStore,
     verify,
@@ -139,4 +140,40 @@ fn a_ledger_opens_only_with_its_own_key() {
         Err(LedgerError::Read(ReadError::NoLedger))
     ));
     Ledger::open(store, key()).unwrap();
+}
+
+#[test]
+fn a_ledger_verifies_while_its_writer_appends() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut ledger =
+        Ledger::create(DirectoryStore::open(directory.path()).unwrap(), key()).unwrap();
+    ledger.append(&records(0..500)).unwrap();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) && ledger.size() < 5_000 {
+                let size = ledger.size();
+                ledger.append(&records(size..size + 9)).unwrap();
+            }
+            ledger.size()
+        });
+        let store = DirectoryStore::open_read_only(directory.path()).unwrap();
+        let mut sizes = Vec::new();
+        for _ in 0..30 {
+            let pause = || std::thread::sleep(std::time::Duration::from_millis(20));
+            let report = verify_beside_writer(&store, key().verifier_key(), None, pause).unwrap();
+            assert!(report.verified, "{:?}", report.problems);
+            sizes.push(report.size);
+            let reader = Reader::open(&store, key().verifier_key()).unwrap();
+            let last = reader.size() - 1;
+            assert_eq!(reader.record(last).unwrap(), record(last));
+            reader
+                .prove(last)
+                .unwrap()
+                .check(key().verifier_key())
+                .unwrap();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(writer.join().unwrap() > 500 && sizes.last() > sizes.first());
+    });
 }
