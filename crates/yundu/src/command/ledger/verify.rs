@@ -7,14 +7,11 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
 use yundu_estate::text::Lang;
-use yundu_evidence::verify::{ArtefactReport, verify_artefacts};
-use yundu_evidence::{DirectoryStore, Problem, Reader, VerifierKey, VerifyReport, verify};
+use yundu_evidence::verify::{ArtefactReport, verify_artefacts, verify_beside_writer};
+use yundu_evidence::{Problem, Reader, VerifyReport};
 
-/// How often a ledger is looked at again whose writer was appending meanwhile.
-const ATTEMPTS_MAX: u32 = 10;
-
-/// Pause between two attempts, in which an append ends.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Pause while an append of another process ends.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Arguments.
 #[derive(clap::Args, Debug)]
@@ -59,7 +56,8 @@ pub(super) fn run(context: &Context, args: Args) -> Outcome {
         .transpose()
         .bad_input()?
         .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let ledger = verify_beside_writer(&store, &key, kept.as_deref())?;
+    let pause = || std::thread::sleep(PAUSE);
+    let ledger = verify_beside_writer(&store, &key, kept.as_deref(), pause).environment()?;
     let artefacts = match &args.artefacts {
         Some(directory) if ledger.verified => {
             let reader = Reader::open(&store, &key).map_err(read_failure)?;
@@ -76,24 +74,6 @@ pub(super) fn run(context: &Context, args: Args) -> Outcome {
         (_, Lang::En) => Err(Failure::Refused(anyhow!(
             "the ledger does not verify: {count} findings"
         ))),
-    }
-}
-
-/// Verifies, and looks again when what is amiss may be an append that goes on.
-fn verify_beside_writer(
-    store: &DirectoryStore,
-    key: &VerifierKey,
-    kept: Option<&str>,
-) -> Result<VerifyReport, Failure> {
-    let mut attempt = 1;
-    loop {
-        let report = verify(store, key, kept).environment()?;
-        let running = report.problems.iter().any(Problem::may_be_a_running_append);
-        if report.verified || !running || attempt == ATTEMPTS_MAX {
-            return Ok(report);
-        }
-        attempt += 1;
-        std::thread::sleep(PAUSE);
     }
 }
 
