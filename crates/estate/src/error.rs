@@ -19,7 +19,7 @@ pub struct ImportError {
     /// What should stand there.
     pub expected: Text,
     /// What stands there.
-    pub found: String,
+    pub found: Text,
 }
 
 /// Every error of a refused import; nothing was changed.
@@ -48,10 +48,13 @@ impl ImportError {
             (line, column) => format!("{}:{line}:{column}", self.file),
         };
         match lang {
-            Lang::Zh => format!("{place}：应为{}，实际为 {}", self.expected.zh, self.found),
+            Lang::Zh => format!(
+                "{place}：应为{}，实际为 {}",
+                self.expected.zh, self.found.zh
+            ),
             Lang::En => format!(
                 "{place}: expected {}, found {}",
-                self.expected.en, self.found
+                self.expected.en, self.found.en
             ),
         }
     }
@@ -81,20 +84,14 @@ impl Collector {
         }
     }
 
-    pub(crate) fn push(
-        &mut self,
-        line: u32,
-        column: u32,
-        expected: Text,
-        found: impl Into<String>,
-    ) {
+    pub(crate) fn push(&mut self, line: u32, column: u32, expected: Text, found: Text) {
         if self.errors.len() < IMPORT_ERRORS_MAX {
             self.errors.push(ImportError {
                 file: self.file.clone(),
                 line,
                 column,
                 expected,
-                found: found.into(),
+                found,
             });
         }
     }
@@ -109,6 +106,27 @@ impl Collector {
             errors: self.errors,
         }
     }
+}
+
+/// What reads the same in both languages: quoted input, numbers, messages of the system.
+pub(crate) fn verbatim(text: impl Into<String>) -> Text {
+    let text = text.into();
+    Text::new(text.clone(), text)
+}
+
+/// Nothing stands there.
+pub(crate) fn nothing() -> Text {
+    Text::new("空缺", "nothing")
+}
+
+/// What should stand there once stands there again.
+pub(crate) fn again() -> Text {
+    Text::new("再次出现", "it again")
+}
+
+/// More than the limit.
+pub(crate) fn more() -> Text {
+    Text::new("更多", "more")
 }
 
 /// `text` in quotes and cut to a length that fits on a line.

@@ -1,7 +1,7 @@
 //! Reading files and directories: the only room of this crate that touches a disk.
 
 use crate::document::{Format, SourceDocument};
-use crate::error::{Collector, ImportErrors};
+use crate::error::{Collector, ImportErrors, more, nothing, verbatim};
 use crate::import::{self, FILE_SIZE_BYTES_MAX};
 use crate::text::Text;
 use std::io::Read;
@@ -36,7 +36,7 @@ pub fn import_paths(
                     "目录中的 YAML、JSON 或 CSV 文件",
                     "YAML, JSON or CSV files in the directory",
                 );
-                refuse(path, expected, "none", &mut refused);
+                refuse(path, expected, nothing(), &mut refused);
             }
         } else {
             files.push(path.clone());
@@ -63,7 +63,7 @@ pub fn import_paths(
             Err(error) => refuse(
                 file,
                 Text::new("可读取的文件", "a file that can be read"),
-                &error.to_string(),
+                verbatim(error.to_string()),
                 &mut refused,
             ),
         }
@@ -101,7 +101,7 @@ fn walk(directory: &Path, depth: usize, files: &mut Vec<PathBuf>, refused: &mut 
             refuse(
                 directory,
                 Text::new("可读取的目录", "a directory that can be read"),
-                &error.to_string(),
+                verbatim(error.to_string()),
                 refused,
             );
             return;
@@ -120,7 +120,7 @@ fn walk(directory: &Path, depth: usize, files: &mut Vec<PathBuf>, refused: &mut 
                     format!("最多 {FILES_MAX} 个文件"),
                     format!("at most {FILES_MAX} files"),
                 );
-                refuse(directory, expected, "more", refused);
+                refuse(directory, expected, more(), refused);
                 return;
             }
             files.push(path);
@@ -136,7 +136,7 @@ fn is_readable_ending(path: &Path) -> bool {
     ENDINGS.contains(&ending.as_str())
 }
 
-fn refuse(path: &Path, expected: Text, found: &str, refused: &mut ImportErrors) {
+fn refuse(path: &Path, expected: Text, found: Text, refused: &mut ImportErrors) {
     let mut collector = Collector::new(&name(path));
     collector.push(0, 0, expected, found);
     refused.errors.extend(collector.into_errors().errors);

@@ -71,7 +71,15 @@ fn read(input: Input<'_>, found: &mut Found, errors: &mut Collector) -> Option<F
             format!("不超过 {limit} 字节的文件"),
             format!("a file of at most {limit} bytes"),
         );
-        errors.push(0, 0, expected, format!("{} bytes", input.bytes.len()));
+        errors.push(
+            0,
+            0,
+            expected,
+            Text::new(
+                format!("{} 字节", input.bytes.len()),
+                format!("{} bytes", input.bytes.len()),
+            ),
+        );
         return None;
     }
     let text = match std::str::from_utf8(input.bytes) {
@@ -87,7 +95,7 @@ fn read(input: Input<'_>, found: &mut Found, errors: &mut Collector) -> Option<F
                 u32::try_from(line).unwrap_or(u32::MAX),
                 0,
                 expected,
-                "other bytes",
+                Text::new("其他字节", "other bytes"),
             );
             return None;
         }

@@ -4,7 +4,7 @@
 //! opening quote (`…>", "Sam <sam@…>, Jamie <…>"`): RFC 4180 readers take that quote for text and
 //! shift every later column.
 
-use crate::error::Collector;
+use crate::error::{Collector, more, verbatim};
 use crate::text::Text;
 
 /// Most records in one file.
@@ -80,7 +80,7 @@ pub(crate) fn records(text: &str, errors: &mut Collector) -> Vec<Record> {
                         format!("最多 {RECORDS_MAX} 行"),
                         format!("at most {RECORDS_MAX} records"),
                     );
-                    errors.push(line, 0, expected, "more");
+                    errors.push(line, 0, expected, more());
                     return records;
                 }
             }
@@ -94,7 +94,12 @@ pub(crate) fn records(text: &str, errors: &mut Collector) -> Vec<Record> {
                     "引号之后的逗号或换行",
                     "a comma or the end of the line after a quoted field",
                 );
-                errors.push(line, 0, expected, format!("`{}`", other.escape_debug()));
+                errors.push(
+                    line,
+                    0,
+                    expected,
+                    verbatim(format!("`{}`", other.escape_debug())),
+                );
                 state = State::Plain;
             }
             (_, other) => {
@@ -108,7 +113,12 @@ pub(crate) fn records(text: &str, errors: &mut Collector) -> Vec<Record> {
     }
     if state == State::Quoted {
         let expected = Text::new("字段末尾的引号", "a closing quote");
-        errors.push(field.line, 0, expected, "the end of the file");
+        errors.push(
+            field.line,
+            0,
+            expected,
+            Text::new("文件结尾", "the end of the file"),
+        );
     }
     end_field(&mut field, &mut record, state, line);
     end_record(&mut record, &mut records, line);

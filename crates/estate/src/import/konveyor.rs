@@ -15,7 +15,7 @@
 //! `峰值TPS`, `RTO seconds`, `RPO seconds`, `Site` or `站点`, `Team` or `团队`.
 
 use crate::document::Kind;
-use crate::error::{Collector, quoted};
+use crate::error::{Collector, nothing, quoted, verbatim};
 use crate::import::Found;
 use crate::import::csv::{self, Record};
 use crate::names::identifier;
@@ -49,6 +49,7 @@ const REQUIRED: [&str; 2] = ["record type", "application name"];
 
 /// One row with its columns by name.
 struct Row<'a> {
+    header: &'a Record,
     record: &'a Record,
     columns: &'a BTreeMap<String, usize>,
 }
@@ -61,7 +62,7 @@ pub(crate) fn read(text: &str, found: &mut Found, errors: &mut Collector) {
             "表头 `Record Type,Application Name,…`",
             "the header `Record Type,Application Name,…`",
         );
-        errors.push(0, 0, expected, "an empty file");
+        errors.push(0, 0, expected, Text::new("空文件", "an empty file"));
         return;
     };
     let Some(columns) = read_header(header, found, errors) else {
@@ -69,6 +70,7 @@ pub(crate) fn read(text: &str, found: &mut Found, errors: &mut Collector) {
     };
     for record in rows {
         let row = Row {
+            header,
             record,
             columns: &columns,
         };
@@ -87,14 +89,15 @@ pub(crate) fn read(text: &str, found: &mut Found, errors: &mut Collector) {
                     header.fields.len()
                 ),
             );
+            let extra_count = record.fields.len() - header.fields.len();
+            let shown = quoted(&extra.text);
             errors.push(
                 extra.line,
                 0,
                 expected,
-                format!(
-                    "{} more: {}",
-                    record.fields.len() - header.fields.len(),
-                    quoted(&extra.text)
+                Text::new(
+                    format!("多出 {extra_count} 列：{shown}"),
+                    format!("{extra_count} more: {shown}"),
                 ),
             );
             continue;
@@ -145,7 +148,10 @@ fn read_header(
                 header.line,
                 0,
                 expected,
-                format!("{} other column(s)", header.fields.len()),
+                Text::new(
+                    format!("其他 {} 列", header.fields.len()),
+                    format!("{} other column(s)", header.fields.len()),
+                ),
             );
         }
     }
@@ -376,14 +382,19 @@ impl Row<'_> {
             .columns
             .get(column)
             .map_or(0, |index| u32::try_from(index + 1).unwrap_or(u32::MAX));
+        // The header as it was written, which is what people see in their spreadsheet.
+        let index = self.columns.get(column);
+        let title = index
+            .and_then(|index| self.header.fields.get(*index))
+            .map_or(column, |it| it.text.as_str());
         let expected = Text::new(
-            format!("“{column}”列为{}", expected.zh),
-            format!("{} in the column `{column}`", expected.en),
+            format!("“{title}”列填写{}", expected.zh),
+            format!("{} in the column `{title}`", expected.en),
         );
         let found = if found.is_empty() {
-            "nothing".to_owned()
+            nothing()
         } else {
-            quoted(found)
+            verbatim(quoted(found))
         };
         errors.push(self.line(column), number, expected, found);
     }

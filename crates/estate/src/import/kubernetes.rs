@@ -8,7 +8,7 @@
 //! Values of Secrets are never read; of other values only addresses are kept.
 
 use crate::document::Kind;
-use crate::error::Collector;
+use crate::error::{Collector, nothing};
 use crate::import::{Found, address, quantity};
 use crate::names::identifier;
 use crate::text::Text;
@@ -35,7 +35,7 @@ pub(crate) fn read(documents: &[Node], found: &mut Found, errors: &mut Collector
             "至少一个 Kubernetes 清单",
             "at least one Kubernetes manifest",
         );
-        errors.push(0, 0, expected, "an empty file");
+        errors.push(0, 0, expected, Text::new("空文件", "an empty file"));
     }
     for document in documents.iter().filter(|document| !document.is_null()) {
         let is_list = document.get("kind").and_then(Node::text) == Some("List");
@@ -105,9 +105,7 @@ impl<'a> Manifest<'a> {
                 let place = node.at(path).unwrap_or(node);
                 let field = path.join(".");
                 let expected = Text::new(format!("`{field}`（文本）"), format!("`{field}` (text)"));
-                let stands = node
-                    .at(path)
-                    .map_or_else(|| "none".to_owned(), Node::describe);
+                let stands = node.at(path).map_or_else(nothing, Node::describe);
                 errors.push(place.line, place.column, expected, stands);
             }
             text
@@ -176,7 +174,7 @@ fn read_workload(
                 place.line,
                 place.column,
                 expected,
-                other.map_or_else(|| "none".to_owned(), Node::describe),
+                other.map_or_else(nothing, Node::describe),
             );
             return;
         }
@@ -379,7 +377,7 @@ fn read_mounts(
     {
         let Some(name) = template.at(&["metadata", "name"]).and_then(Node::text) else {
             let expected = Text::new("`metadata.name`（文本）", "`metadata.name` (text)");
-            errors.push(template.line, template.column, expected, "none");
+            errors.push(template.line, template.column, expected, nothing());
             continue;
         };
         for ordinal in 0..replicas {

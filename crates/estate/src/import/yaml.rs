@@ -1,7 +1,7 @@
 //! Our own YAML: `kind: estate`. The format is described in `docs/estate-yaml.md`.
 
 use crate::document::Kind;
-use crate::error::Collector;
+use crate::error::{Collector, again};
 use crate::import::{Found, estate_file};
 use crate::names::identifier;
 use crate::text::Text;
@@ -55,7 +55,7 @@ pub(crate) fn read(
             "至少一个 `kind: estate` 文档",
             "at least one document with `kind: estate`",
         );
-        errors.push(0, 0, expected, "an empty file");
+        errors.push(0, 0, expected, Text::new("空文件", "an empty file"));
         return;
     }
     for document in documents.iter().filter(|document| !document.is_null()) {
@@ -96,7 +96,7 @@ pub(crate) fn read(
                             "the identifier `{id}` only once in a file (first on line {first})"
                         ),
                     );
-                    errors.push(entry.line, entry.column, expected, "it again");
+                    errors.push(entry.line, entry.column, expected, again());
                 }
             }
         }

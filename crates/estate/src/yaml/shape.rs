@@ -4,7 +4,7 @@
 //! `properties`, `required`, `additionalProperties: false`, `items`, `enum`, `const`, `oneOf` and
 //! `anyOf` (alternatives), `minimum`, `maximum`, `minLength`.
 
-use crate::error::Collector;
+use crate::error::{Collector, nothing};
 use crate::text::Text;
 use crate::yaml::tree::{Entry, Node, Value};
 use serde_json::Value as Json;
@@ -76,7 +76,10 @@ fn check_map(root: &Json, schema: &Json, node: &Node, entries: &[Entry], errors:
                 entry.line,
                 entry.column,
                 expected,
-                format!("the field `{}`", entry.key),
+                Text::new(
+                    format!("字段 `{}`", entry.key),
+                    format!("the field `{}`", entry.key),
+                ),
             );
         }
     }
@@ -91,7 +94,7 @@ fn check_map(root: &Json, schema: &Json, node: &Node, entries: &[Entry], errors:
         };
         if node.get(name).is_none_or(Node::is_null) {
             let expected = Text::new(format!("字段 `{name}`"), format!("the field `{name}`"));
-            errors.push(node.line, node.column, expected, "none");
+            errors.push(node.line, node.column, expected, nothing());
         }
     }
 }
@@ -221,6 +224,9 @@ fn describe_object(schema: &Json) -> Text {
 fn describe_integer(schema: &Json) -> Text {
     let bound = |name: &str| schema.get(name).and_then(whole);
     match (bound("minimum"), bound("maximum")) {
+        (Some(least), Some(most)) if least == most => {
+            Text::new(least.to_string(), least.to_string())
+        }
         (Some(least), Some(most)) => Text::new(
             format!("{least} 到 {most} 的整数"),
             format!("a whole number from {least} to {most}"),

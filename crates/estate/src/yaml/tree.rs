@@ -1,6 +1,6 @@
 //! YAML documents as trees in which every node knows its line and column.
 
-use crate::error::{Collector, quoted};
+use crate::error::{Collector, again, more, nothing, quoted, verbatim};
 use crate::text::Text;
 use granit_parser::{Event, Marker, Parser, ScalarStyle};
 use serde_json::Value as Json;
@@ -67,7 +67,7 @@ pub(crate) fn parse(text: &str, errors: &mut Collector) -> Vec<Node> {
                         format!("最多 {NODES_MAX} 个节点"),
                         format!("at most {NODES_MAX} nodes in one file"),
                     );
-                    errors.push(line, column, limit, "more");
+                    errors.push(line, column, limit, more());
                     return documents;
                 }
             }
@@ -77,7 +77,7 @@ pub(crate) fn parse(text: &str, errors: &mut Collector) -> Vec<Node> {
                     line,
                     column,
                     Text::new("合法的 YAML", "valid YAML"),
-                    error.info(),
+                    verbatim(error.info()),
                 );
                 builder.reset_document();
                 // A document that is broken says nothing about the next one.
@@ -144,7 +144,7 @@ impl Entries {
                 format!("键 `{key}` 只出现一次（首次在第 {first} 行）"),
                 format!("the key `{key}` only once (first on line {first})"),
             );
-            errors.push(line, column, expected, "it again");
+            errors.push(line, column, expected, again());
             return;
         }
         self.lines.insert(key.clone(), line);
@@ -239,7 +239,15 @@ impl Builder {
                 let Some(anchored) = self.anchors.get(&anchor) else {
                     let expected =
                         Text::new("指向已结束节点的别名", "an alias of a node that has ended");
-                    errors.push(line, column, expected, "an alias inside the node it names");
+                    errors.push(
+                        line,
+                        column,
+                        expected,
+                        Text::new(
+                            "位于所指节点内部的别名",
+                            "an alias inside the node it names",
+                        ),
+                    );
                     self.close(
                         0,
                         Node {
@@ -385,15 +393,23 @@ impl Node {
     }
 
     /// What stands here, for an error message.
-    pub(crate) fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> Text {
         match &self.value {
-            Value::Null => "nothing".to_owned(),
-            Value::Bool(flag) => format!("`{flag}`"),
-            Value::Integer(number) => format!("the number {number}"),
-            Value::Float(text) => format!("the number {text}"),
-            Value::Text(text) => quoted(text),
-            Value::List(items) => format!("a list of {}", items.len()),
-            Value::Map(entries) => format!("a map of {}", entries.len()),
+            Value::Null => nothing(),
+            Value::Bool(flag) => verbatim(format!("`{flag}`")),
+            Value::Integer(number) => {
+                Text::new(format!("数字 {number}"), format!("the number {number}"))
+            }
+            Value::Float(text) => Text::new(format!("数字 {text}"), format!("the number {text}")),
+            Value::Text(text) => verbatim(quoted(text)),
+            Value::List(items) => Text::new(
+                format!("{} 项的列表", items.len()),
+                format!("a list of {}", items.len()),
+            ),
+            Value::Map(entries) => Text::new(
+                format!("{} 个键的映射", entries.len()),
+                format!("a map of {}", entries.len()),
+            ),
         }
     }
 
