@@ -22,7 +22,10 @@ mod sample;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Parser, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// Begins the name of a work folder; the process that made it follows.
+const WORK_PREFIX: &str = "yundu-bench-";
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -80,12 +83,13 @@ pub struct Run {
 
 fn main() -> Result<()> {
     let settings = Settings::parse();
-    let own = format!("yundu-bench-{}", std::process::id());
+    let own = format!("{WORK_PREFIX}{}", std::process::id());
     let parent = if settings.tmpfs {
         PathBuf::from("/dev/shm")
     } else {
         settings.dir.clone()
     };
+    remove_leftovers(&parent);
     let work = parent.join(own);
     std::fs::create_dir_all(&work)
         .with_context(|| format!("cannot make the work folder {}", work.display()))?;
@@ -94,6 +98,20 @@ fn main() -> Result<()> {
     let removed = std::fs::remove_dir_all(&work);
     outcome?;
     removed.with_context(|| format!("cannot remove {}", work.display()))
+}
+
+/// Removes the work folders of runs that were killed.
+fn remove_leftovers(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(WORK_PREFIX));
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            // Another run may be faster.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn measure(settings: Settings, work: PathBuf) -> Result<()> {
