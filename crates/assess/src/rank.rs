@@ -33,6 +33,7 @@ impl Ranked {
 
 /// Every application, the most critical first; equal scores in the order of identifiers.
 pub fn rank(estate: &Estate) -> Vec<Ranked> {
+    let dependents = estate.dependents();
     let mut ranked: Vec<Ranked> = estate
         .applications
         .values()
@@ -42,7 +43,7 @@ pub fn rank(estate: &Estate) -> Vec<Ranked> {
                 Criterion::data_sensitivity(application),
                 Criterion::tier(application),
                 Criterion::recovery_targets(application),
-                Criterion::dependents(estate.dependents_of(&application.id).len()),
+                Criterion::dependents(dependents.get(&application.id).copied().unwrap_or(0)),
             ];
             Ranked {
                 rank: 0,

@@ -48,10 +48,18 @@ impl ImportError {
             (line, column) => format!("{}:{line}:{column}", self.file),
         };
         match lang {
-            Lang::Zh => format!(
-                "{place}：应为{}，实际为 {}",
-                self.expected.zh, self.found.zh
-            ),
+            Lang::Zh => {
+                // Chinese and Latin text are set apart by a blank.
+                let apart = if self.expected.zh.starts_with(|it: char| it.is_ascii()) {
+                    " "
+                } else {
+                    ""
+                };
+                format!(
+                    "{place}：应为{apart}{}，实际为 {}",
+                    self.expected.zh, self.found.zh
+                )
+            }
             Lang::En => format!(
                 "{place}: expected {}, found {}",
                 self.expected.en, self.found.en

@@ -270,25 +270,32 @@ impl Estate {
         merged.into_values().collect()
     }
 
-    /// Every application that needs `application`, directly or through others; not itself.
-    pub fn dependents_of(&self, application: &str) -> BTreeSet<String> {
-        let mut needed_by: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for dependency in self.application_dependencies() {
+    /// For each application, how many others need it, directly or through others.
+    pub fn dependents(&self) -> BTreeMap<String, usize> {
+        let dependencies = self.application_dependencies();
+        let mut needed_by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for dependency in &dependencies {
             needed_by
-                .entry(dependency.to)
+                .entry(&dependency.to)
                 .or_default()
-                .push(dependency.from);
+                .push(&dependency.from);
         }
-        let mut found = BTreeSet::new();
-        let mut waiting = vec![application.to_owned()];
-        while let Some(next) = waiting.pop() {
-            for dependent in needed_by.get(&next).into_iter().flatten() {
-                if dependent != application && found.insert(dependent.clone()) {
-                    waiting.push(dependent.clone());
+        let count = |application: &str| {
+            let mut found = BTreeSet::from([application]);
+            let mut waiting = vec![application];
+            while let Some(next) = waiting.pop() {
+                for dependent in needed_by.get(next).into_iter().flatten() {
+                    if found.insert(dependent) {
+                        waiting.push(dependent);
+                    }
                 }
             }
-        }
-        found
+            found.len() - 1
+        };
+        self.applications
+            .keys()
+            .map(|id| (id.clone(), count(id)))
+            .collect()
     }
 
     /// The volumes of an application, sorted by identifier.
