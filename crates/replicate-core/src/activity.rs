@@ -50,7 +50,7 @@ impl ActivityLog {
 
     /// Are all extents under `blocks` durably hot, so that a write may go ahead?
     pub fn is_durable(&self, blocks: Blocks) -> bool {
-        extents_of(blocks).all(|extent| bit(&self.durable, extent))
+        extents_of(blocks).all(|extent| bit(&self.durable, extent) && bit(&self.pages, extent))
     }
 
     /// Heats the extents under `blocks`; says whether a page changed.
@@ -68,10 +68,14 @@ impl ActivityLog {
     /// The pages that differ from the disk, sealed, with their indices.
     pub fn pending_pages(&mut self) -> Vec<(usize, Page)> {
         let mut pending = Vec::new();
-        for (index, (page, durable)) in self.pages.iter_mut().zip(&self.durable).enumerate() {
+        for (index, (page, durable)) in self.pages.iter_mut().zip(&mut self.durable).enumerate() {
             *page = sealed(*page);
             if page != durable {
                 pending.push((index, *page));
+                // While the disk writes, it holds either of the two.
+                for (durable, page) in durable.iter_mut().zip(page.iter()) {
+                    *durable &= page;
+                }
             }
         }
         pending

@@ -45,6 +45,10 @@ pub struct PeerMeta {
     pub address: String,
     /// The first full copy has not been completed.
     pub full_copy_pending: bool,
+    /// The blocks of the first full copy are marked in the bitmap; `false`: the image must be
+    /// searched for data (again).
+    #[serde(default)]
+    pub copy_planned: bool,
     /// The target held data of another life: holes must be sent as zeroes too.
     pub overwrite: bool,
     /// Every flushed write stands on the other copy too. `false`: it is outdated, and this is
@@ -116,6 +120,20 @@ impl Meta {
             last_cut: None,
             failed: None,
             boot,
+        }
+    }
+
+    /// What a power loss takes away: the plan of a full copy (marks may be lost, and what was
+    /// copied may be gone here), and an asynchronous copy's order.
+    pub fn power_was_lost(&mut self) {
+        let Some(peer) = &mut self.peer else { return };
+        match self.role {
+            Role::Primary if peer.full_copy_pending => {
+                peer.copy_planned = false;
+                peer.overwrite = true;
+            }
+            Role::Secondary if peer.mode == Mode::Async => self.consistent = false,
+            _ => {}
         }
     }
 

@@ -33,7 +33,7 @@ use crate::locks::RangeLocks;
 use crate::meta::{Meta, Mode, PeerMeta, Policy, Role};
 use crate::wire::Message;
 use bytes::Bytes;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// Limits and periods of a node.
 #[derive(Clone, Debug)]
@@ -272,8 +272,12 @@ enum AfterMeta {
     Outdated,
     /// The receiver has joined: answer the primary's hello.
     Joined,
-    /// Answer the primary.
-    Ack(u64),
+    /// Answer the primary's message of this id, on the link of this number.
+    Ack(u64, u64),
+    /// The promise to be inconsistent is durable: answer as soon as earlier work has ended.
+    ResyncReady(u64, u64),
+    /// Which blocks to copy is marked: begin.
+    CopyPlanned,
     /// The source knows its new target: find out what to copy.
     TargetKnown,
     /// In step from now on.
@@ -314,9 +318,11 @@ pub struct Node<W> {
     cooling: bool,
     locks: RangeLocks,
     writes: HashMap<u64, foreground::WriteOp>,
-    reads: HashMap<u64, Origin>,
+    reads: HashMap<u64, foreground::ReadOp>,
     awaiting_activity: Vec<u64>,
     local_flushes: HashMap<u64, Origin>,
+    /// Local writes of a former primary that may still reach the image.
+    leftover_writes: HashSet<u64>,
     /// Requests that wait until someone is primary again (or may write again).
     held: VecDeque<(Origin, Command)>,
     retries: Vec<(u64, u64)>,
@@ -327,6 +333,7 @@ pub struct Node<W> {
     handover: handover::Handover,
     forwarded: forward::Forwarded,
     peer_ops: HashMap<u64, secondary::PeerOp>,
+    peer_queue: VecDeque<(u64, LocalOp)>,
     unacknowledged_bytes: u64,
     empty: bool,
     statistics: Statistics,
@@ -359,7 +366,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     pub fn start(start: Start<W>) -> Result<Self, Refusal> {
         let Start {
             config,
-            meta,
+            mut meta,
             words,
             activity,
             power_lost,
@@ -378,6 +385,10 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                 dirty.set(hot);
             }
         }
+        if power_lost {
+            meta.power_was_lost();
+        }
+        let handover = handover::Handover::resumed(meta.ceding.is_some());
         Ok(Self {
             config,
             meta,
@@ -399,15 +410,17 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             reads: HashMap::new(),
             awaiting_activity: Vec::new(),
             local_flushes: HashMap::new(),
+            leftover_writes: HashSet::new(),
             held: VecDeque::new(),
             retries: Vec::new(),
             flush: flush::Flushes::default(),
             copier: copier::Copier::default(),
             verify: verify::Verify::default(),
             link: link::LinkState::default(),
-            handover: handover::Handover::default(),
+            handover,
             forwarded: forward::Forwarded::default(),
             peer_ops: HashMap::new(),
+            peer_queue: VecDeque::new(),
             unacknowledged_bytes: 0,
             empty,
             statistics: Statistics::default(),
@@ -452,8 +465,12 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
 
     fn request(&mut self, origin: Origin, command: Command) {
         match self.meta.role {
-            Role::Primary if self.is_holding() => self.held.push_back((origin, command)),
-            Role::Primary => self.foreground(origin, command),
+            Role::Primary if self.holds(&command) => self.held.push_back((origin, command)),
+            Role::Primary => {
+                // Whoever was held comes first.
+                self.release_held();
+                self.foreground(origin, command);
+            }
             Role::Secondary => match origin {
                 Origin::Client { .. } => self.forward(origin, command),
                 // The other side believed us primary: it will ask again once it knows better.
@@ -464,8 +481,10 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
 
     /// Local work ended.
     pub fn local_done(&mut self, id: u64, outcome: LocalOutcome) {
-        if let Some(origin) = self.reads.remove(&id) {
-            self.read_done(origin, outcome);
+        if let Some(read) = self.reads.remove(&id) {
+            self.read_done(read.origin, outcome);
+        } else if self.leftover_writes.remove(&id) {
+            self.earlier_work_ended();
         } else if self.writes.contains_key(&id) {
             self.local_write_done(id, outcome);
         } else if let Some(origin) = self.local_flushes.remove(&id) {
@@ -493,8 +512,14 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             match after {
                 AfterMeta::Outdated => self.outdated_is_durable(),
                 AfterMeta::Joined => self.joined(),
-                AfterMeta::Ack(id) => self.send(Message::Ack { id }),
-                AfterMeta::TargetKnown => self.effects.push_back(Effect::ScanData),
+                AfterMeta::Ack(id, link) => {
+                    if link == self.link.number {
+                        self.send(Message::Ack { id });
+                    }
+                }
+                AfterMeta::ResyncReady(id, link) => self.resync_is_durable(id, link),
+                AfterMeta::CopyPlanned => self.ask_resync(),
+                AfterMeta::TargetKnown => self.scan_data(),
                 AfterMeta::InStep => self.in_step_is_durable(),
                 AfterMeta::Ceded => self.ceding_is_durable(),
                 AfterMeta::Accepted => self.acceptance_is_durable(),
@@ -503,6 +528,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                 AfterMeta::Nothing => {}
             }
         }
+        self.say_hello();
     }
 
     /// A message came.
@@ -569,6 +595,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         self.unix_us = unix_us;
         self.link_tick();
         self.retry_tick();
+        self.release_held();
         self.flush_tick();
         self.copy();
         self.verify_step();
@@ -577,7 +604,23 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
 
     /// Does this node hold back clients' requests for now?
     pub fn is_holding(&self) -> bool {
-        self.handover.is_holding() || self.meta.failed.is_some() || self.is_protecting()
+        self.holds_everything() || self.is_protecting()
+    }
+
+    /// Nobody may be answered: who is primary is not settled, or this copy failed, or work of the
+    /// former primary may still reach the image.
+    fn holds_everything(&self) -> bool {
+        self.handover.is_holding()
+            || self.meta.ceding.is_some()
+            || self.meta.failed.is_some()
+            || self.is_persisting(&AfterMeta::Accepted)
+            || self.is_persisting(&AfterMeta::Promoted)
+            || self.meta.role == Role::Primary && !self.peer_ops.is_empty()
+    }
+
+    /// Must this request wait? Policy `protect` lets reads through.
+    fn holds(&self, command: &Command) -> bool {
+        self.holds_everything() || self.is_protecting() && !matches!(command, Command::Read { .. })
     }
 
     /// Bytes and requests that are under way, so that the face can bound what it takes in.
@@ -600,6 +643,15 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                 "this copy is secondary: ask its primary to replicate".to_owned(),
             ));
         }
+        let changes = self
+            .meta
+            .peer
+            .as_ref()
+            .is_some_and(|peer| peer.mode != mode || peer.policy != policy);
+        if changes {
+            // Both sides agree anew, so that no reply is judged by two sets of rules.
+            self.close_link("mode or policy changed");
+        }
         match &mut self.meta.peer {
             Some(peer) => {
                 peer.address = address;
@@ -613,14 +665,35 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                     policy,
                     address,
                     full_copy_pending: true,
+                    copy_planned: false,
                     overwrite: false,
                     in_step: false,
                     outdated_since_us: Some(self.unix_us),
                 });
+                // What is being written now may land behind the search for data.
+                for op in self.writes.values() {
+                    self.dirty.set(op.blocks());
+                }
             }
         }
-        self.persist(AfterMeta::Nothing);
+        // What is durable may still promise by the rules of before: who is answered by the new
+        // ones waits until it does not.
+        self.persist_target(changes);
         Ok(())
+    }
+
+    fn persist_target(&mut self, changes: bool) {
+        let protects = self.holds_for_protection();
+        let after = match &mut self.meta.peer {
+            Some(peer) if changes && !protects => {
+                if std::mem::take(&mut peer.in_step) {
+                    peer.outdated_since_us = Some(self.unix_us);
+                }
+                AfterMeta::Outdated
+            }
+            _ => AfterMeta::Nothing,
+        };
+        self.persist(after);
     }
 
     /// Stops replicating and forgets the target.
@@ -643,6 +716,8 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         self.to_send.clear_all();
         self.persist(AfterMeta::Nothing);
         self.release_writes();
+        self.release_flush();
+        self.release_held();
         Ok(())
     }
 
@@ -660,6 +735,11 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                 "the primary is reachable: use a cut-over, which loses nothing".to_owned(),
             ));
         }
+        if let Some(failed) = &self.meta.failed {
+            return Err(Refusal(format!(
+                "this copy failed and cannot be promoted: {failed}"
+            )));
+        }
         if !self.meta.consistent {
             return Err(Refusal(
                 "this copy is inconsistent (a copy or resync was under way): it cannot be promoted"
@@ -673,14 +753,17 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                     .to_owned(),
             ));
         }
-        // Two steps past any generation that the old primary may have promised.
-        self.meta.generation += 2;
+        // Past any generation that the old primary may have promised or taken back: this side may
+        // have missed two steps, and the next promise is one more.
+        self.meta.generation += 4;
+        self.handover.give_up();
         self.meta.role = Role::Primary;
         self.meta.ceding = None;
         if let Some(peer) = &mut self.meta.peer {
             peer.in_step = false;
             peer.outdated_since_us = Some(self.unix_us);
             peer.full_copy_pending = true;
+            peer.copy_planned = false;
             peer.overwrite = true;
         }
         self.persist(AfterMeta::Promoted);
@@ -720,6 +803,10 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     }
 
     fn reply(&mut self, origin: Origin, reply: Reply) {
+        if self.meta.failed.is_some() && self.meta.role == Role::Primary {
+            // Nothing that this copy says counts any more; the client asks its successor.
+            return;
+        }
         match origin {
             Origin::Client { client, cookie } => {
                 self.effects.push_back(Effect::Reply {
@@ -756,8 +843,10 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     fn fail(&mut self, reason: String) {
         if self.meta.failed.is_none() {
             self.event("volume.failed", serde_json::json!({"reason": reason}));
+            // Failed first: the loss of the link that follows must release nobody.
             self.meta.failed = Some(reason);
             self.persist(AfterMeta::Nothing);
+            self.close_link("this copy failed: it is no longer trusted");
         }
     }
 }

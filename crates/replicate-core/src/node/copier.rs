@@ -1,8 +1,9 @@
 //! The first full copy and every resync: send what the other copy lacks, a window at a time.
 
 use super::flush::Waiter;
-use super::{AfterMeta, LocalOp, LocalOutcome, Node};
+use super::{AfterMeta, Effect, LocalOp, LocalOutcome, Node};
 use crate::block::{BLOCK_BYTES, Blocks};
+use crate::meta::Role;
 use crate::wire::Message;
 use std::collections::HashMap;
 
@@ -37,6 +38,8 @@ pub(super) struct Copier {
     parts: HashMap<u64, u64>,
     under_way_bytes: u64,
     finishing: bool,
+    /// Searches for data under way; only the last one counts.
+    scans: usize,
     /// Blocks that a resync broken off before had still to send.
     carried_blocks: u64,
 }
@@ -54,6 +57,10 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     /// Which extents of the image hold data, as [`Effect::ScanData`](super::Effect::ScanData)
     /// asked: offset and length in bytes.
     pub fn data_extents(&mut self, extents: &[(u64, u64)]) {
+        self.copier.scans = self.copier.scans.saturating_sub(1);
+        if self.copier.scans > 0 || self.meta.role != Role::Primary {
+            return;
+        }
         let overwrite = self.meta.peer.as_ref().is_some_and(|peer| peer.overwrite);
         if overwrite {
             self.dirty.set(Blocks::of_volume(self.meta.size_bytes));
@@ -67,7 +74,16 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             "volume.copy-planned",
             serde_json::json!({"bytes": blocks * BLOCK_BYTES, "size_bytes": self.meta.size_bytes}),
         );
-        self.ask_resync();
+        // Planned only now: after a process death in between, the search is made again.
+        if let Some(peer) = &mut self.meta.peer {
+            peer.copy_planned = true;
+        }
+        self.persist(AfterMeta::CopyPlanned);
+    }
+
+    pub(super) fn scan_data(&mut self) {
+        self.copier.scans += 1;
+        self.effects.push_back(Effect::ScanData);
     }
 
     /// The other copy is ready to be written to out of order.
@@ -99,6 +115,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             "volume.resync-started"
         };
         self.event(kind, serde_json::json!({"bytes": blocks * BLOCK_BYTES}));
+        self.outdate_for_resync();
         self.resend_protected();
         self.copy();
     }
@@ -301,6 +318,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     pub(super) fn in_step_acknowledged(&mut self) {
         if let Some(peer) = &mut self.meta.peer {
             peer.full_copy_pending = false;
+            peer.copy_planned = false;
             peer.overwrite = false;
             peer.in_step = true;
             peer.outdated_since_us = None;

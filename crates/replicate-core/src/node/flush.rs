@@ -1,6 +1,6 @@
 //! Flushes: one at a time, each for everybody who asked before it began; marks clear behind it.
 
-use super::{LocalOp, LocalOutcome, Node, Origin, Reply};
+use super::{AfterMeta, LocalOp, LocalOutcome, Node, Origin, Reply};
 use crate::block::Blocks;
 use crate::meta::Mode;
 use crate::wire::Message;
@@ -45,6 +45,19 @@ impl Flushes {
             .is_some_and(|running| running.id == id)
     }
 
+    /// Forgets everything; returns the clients that waited.
+    pub(super) fn give_up(&mut self) -> impl Iterator<Item = Origin> + use<> {
+        let running = self.running.take().map(|running| running.waiters);
+        running
+            .into_iter()
+            .flatten()
+            .chain(std::mem::take(&mut self.next))
+            .filter_map(|waiter| match waiter {
+                Waiter::Client(origin) => Some(origin),
+                _ => None,
+            })
+    }
+
     pub(super) fn forget(&mut self, waiter: Waiter) {
         self.next.retain(|waiting| *waiting != waiter);
         if let Some(running) = &mut self.running {
@@ -54,13 +67,24 @@ impl Flushes {
 }
 
 impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
+    /// May a flush be answered without the other copy? Only when nothing durable says that the
+    /// other copy holds everything.
+    fn may_flush_alone(&self) -> bool {
+        let claimed = self
+            .meta
+            .peer
+            .as_ref()
+            .is_some_and(|peer| peer.mode == Mode::Sync && peer.in_step);
+        !claimed && !self.is_persisting(&AfterMeta::Outdated)
+    }
+
     pub(super) fn client_flush(&mut self, origin: Origin) {
         let asynchronous = self
             .meta
             .peer
             .as_ref()
             .is_some_and(|peer| peer.mode == Mode::Async);
-        if asynchronous {
+        if asynchronous && !self.is_persisting(&AfterMeta::Outdated) {
             // The promise covers this copy only; marks clear behind the background flush.
             let id = self.fresh_id();
             self.local_flushes.insert(id, origin);
@@ -73,7 +97,10 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     pub(super) fn local_flush_done(&mut self, origin: Origin, outcome: LocalOutcome) {
         match outcome {
             LocalOutcome::Failed(errno) => self.fail_flush(errno, &[Waiter::Client(origin)]),
-            _ => self.reply(origin, Reply::Done),
+            _ => {
+                self.reply(origin, Reply::Done);
+                self.continue_handover();
+            }
         }
     }
 
@@ -88,12 +115,13 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         }
         let id = self.fresh_id();
         let mirrored = self.mirrors();
+        let alone = self.may_flush_alone();
         self.flush.last_us = self.now_us;
         self.flush.running = Some(Running {
             id,
             waiters: std::mem::take(&mut self.flush.next),
             local_done: false,
-            peer_done: !mirrored,
+            peer_done: !mirrored && alone,
             peer_lost: !mirrored,
         });
         std::mem::swap(&mut self.closing, &mut self.unflushed);

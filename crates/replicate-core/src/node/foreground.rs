@@ -40,11 +40,46 @@ pub(super) struct WriteOp {
     pub(super) length: u64,
     pub(super) content: Content,
     pub(super) fua: bool,
+    /// The image was told to write.
+    pub(super) started: bool,
     pub(super) local_done: bool,
+    /// The image could not write: errno.
+    pub(super) failed: Option<u16>,
     pub(super) peer: PeerWait,
 }
 
+#[derive(Debug)]
+pub(super) struct ReadOp {
+    pub(super) origin: Origin,
+    offset: u64,
+    length: u64,
+}
+
+impl ReadOp {
+    pub(super) fn command(&self) -> Command {
+        Command::Read {
+            offset: self.offset,
+            length: self.length,
+        }
+    }
+}
+
 impl WriteOp {
+    pub(super) fn command(&self) -> Command {
+        match &self.content {
+            Content::Data(data) => Command::Write {
+                offset: self.offset,
+                data: data.clone(),
+                fua: self.fua,
+            },
+            Content::Zero => Command::Zero {
+                offset: self.offset,
+                length: self.length,
+                fua: self.fua,
+            },
+        }
+    }
+
     pub(super) fn blocks(&self) -> Blocks {
         Blocks::touched(self.offset, self.length)
     }
@@ -83,7 +118,12 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         match command {
             Command::Read { offset, length } => {
                 let id = self.fresh_id();
-                self.reads.insert(id, origin);
+                let read = ReadOp {
+                    origin,
+                    offset,
+                    length,
+                };
+                self.reads.insert(id, read);
                 self.local(id, LocalOp::Read { offset, length }, false);
             }
             Command::Write { offset, data, fua } => {
@@ -113,7 +153,9 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             length,
             content,
             fua,
+            started: false,
             local_done: false,
+            failed: None,
             peer: PeerWait::NotNeeded,
         };
         let blocks = op.blocks();
@@ -140,10 +182,15 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         };
         let blocks = op.blocks();
         // Without another copy there is nothing to remember.
-        if self.meta.peer.is_none() || self.activity.is_durable(blocks) {
+        if self.meta.peer.is_none() {
+            self.start_write(id);
+            return;
+        }
+        // Heated first: an extent that was cooled here may still be hot on the disk.
+        self.activity.heat(blocks);
+        if self.activity.is_durable(blocks) {
             self.start_write(id);
         } else {
-            self.activity.heat(blocks);
             self.awaiting_activity.push(id);
             self.persist_activity();
         }
@@ -205,6 +252,17 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     }
 
     fn start_write(&mut self, id: u64) {
+        let length = self.writes.get(&id).map_or(0, |op| op.length);
+        let behind = self.mirrors()
+            && self.unacknowledged_bytes + length > self.config.async_backlog_bytes_max
+            && self
+                .meta
+                .peer
+                .as_ref()
+                .is_some_and(|peer| peer.mode == Mode::Async);
+        if behind {
+            self.fall_behind();
+        }
         let mirrored = self.mirrors();
         let outdating = self.is_persisting(&AfterMeta::Outdated);
         let Some(op) = self.writes.get_mut(&id) else {
@@ -212,7 +270,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         };
         let blocks = op.blocks();
         let local = op.local_op();
-        let length = op.length;
+        op.started = true;
         let Some(peer) = &self.meta.peer else {
             self.local(id, local, false);
             return;
@@ -220,20 +278,19 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         // The mark comes first: from here on no crash can lose the knowledge that the copies
         // may differ here.
         self.dirty.set(blocks);
-        let behind = peer.mode == Mode::Async
-            && self.unacknowledged_bytes + length > self.config.async_backlog_bytes_max;
-        if mirrored && !behind {
+        if mirrored {
             op.peer = PeerWait::Sent;
             let message = op.message(id);
             self.unacknowledged_bytes += length;
             self.send(message);
         } else {
-            op.peer = if mirrored || peer.outdated_since_us.is_some() && !outdating {
+            op.peer = if peer.outdated_since_us.is_some() && !outdating {
                 PeerWait::NotNeeded
             } else {
-                // The link was lost a moment ago.
+                // The link was lost a moment ago, or what is durable still promises more.
                 match peer.policy {
-                    _ if peer.mode == Mode::Async => PeerWait::NotNeeded,
+                    _ if peer.mode == Mode::Async && !outdating => PeerWait::NotNeeded,
+                    _ if peer.mode == Mode::Async => PeerWait::Outdating,
                     Policy::Available => PeerWait::Outdating,
                     Policy::Protect => PeerWait::Protected,
                 }
@@ -270,15 +327,16 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                 let Some(op) = self.writes.get_mut(&id) else {
                     return;
                 };
-                // The other copy may hold it: it stays marked, so that the copies agree again.
-                let (origin, blocks) = (op.origin, op.blocks());
-                self.to_send.set(blocks);
+                // The error is answered when the other copy has answered too: until then the
+                // write may still reach that copy, and nobody else may touch the range.
+                op.failed = Some(errno);
+                op.local_done = true;
+                let offset = op.offset;
                 self.event(
                     "volume.write-failed",
-                    serde_json::json!({"errno": errno, "offset": blocks.offset_bytes()}),
+                    serde_json::json!({"errno": errno, "offset": offset}),
                 );
-                self.reply(origin, Reply::Error(errno));
-                self.end_write(id);
+                self.complete_write(id);
             }
             _ => {
                 if let Some(op) = self.writes.get_mut(&id) {
@@ -314,9 +372,12 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         let Some(op) = self.writes.get_mut(&id) else {
             return;
         };
+        let awaited = op.peer == PeerWait::Sent;
         op.peer = PeerWait::Acknowledged;
         let covered = Blocks::covered(op.offset, op.length, size_bytes);
-        self.unacknowledged_bytes = self.unacknowledged_bytes.saturating_sub(op.length);
+        if awaited {
+            self.unacknowledged_bytes = self.unacknowledged_bytes.saturating_sub(op.length);
+        }
         self.statistics.mirrored_bytes += op.length;
         if !self.to_send.is_empty() {
             self.to_send.clear(covered);
@@ -345,6 +406,19 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             return;
         }
         let (origin, fua) = (op.origin, op.fua);
+        if let Some(errno) = op.failed {
+            if op.peer != PeerWait::Sent {
+                // The other copy may hold it: it is sent what this one holds, and the copies
+                // agree again.
+                let blocks = op.blocks();
+                if self.mirrors() {
+                    self.repair(blocks);
+                }
+                self.reply(origin, Reply::Error(errno));
+                self.end_write(id);
+            }
+            return;
+        }
         let unseen = op.peer == PeerWait::Sent;
         if unseen {
             // Asynchronous: the client is answered now, the range stays locked until the other
@@ -455,7 +529,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
 
     /// Lets held requests in, in their order.
     pub(super) fn release_held(&mut self) {
-        if self.is_holding() {
+        if self.held.is_empty() {
             return;
         }
         for (origin, command) in std::mem::take(&mut self.held) {

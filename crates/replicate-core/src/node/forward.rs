@@ -1,10 +1,11 @@
 //! Clients of the secondary: their requests go to the primary, and wait while there is none.
 
 use super::{Command, Node, Origin, Reply};
+use crate::locks::RangeLocks;
 use crate::meta::Role;
 use crate::wire::Message;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 /// Requests that the primary has not answered, in the order in which they came.
 #[derive(Debug, Default)]
@@ -48,7 +49,7 @@ fn message(id: u64, command: &Command) -> Message {
 impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     pub(super) fn forward(&mut self, origin: Origin, command: Command) {
         let id = self.fresh_id();
-        if self.link.is_agreed() {
+        if self.link.joined {
             self.send(message(id, &command));
         }
         self.forwarded.requests.insert(id, (origin, command));
@@ -84,6 +85,39 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     pub(super) fn release_forwarded(&mut self) {
         for (origin, command) in std::mem::take(&mut self.forwarded.requests).into_values() {
             self.request(origin, command);
+        }
+        self.release_held();
+    }
+
+    /// We are no longer primary: whoever was not answered asks the new one. Nothing that happened
+    /// here since may be answered from this copy.
+    pub(super) fn surrender(&mut self) {
+        let mut unanswered: Vec<(u64, Origin, Command)> = Vec::new();
+        for (id, read) in std::mem::take(&mut self.reads) {
+            unanswered.push((id, read.origin, read.command()));
+        }
+        let waiting: HashSet<u64> = std::mem::take(&mut self.retries)
+            .into_iter()
+            .map(|(_, id)| id)
+            .collect();
+        for (id, op) in std::mem::take(&mut self.writes) {
+            if op.started && !op.local_done && !waiting.contains(&id) {
+                self.leftover_writes.insert(id);
+            }
+            unanswered.push((id, op.origin, op.command()));
+        }
+        for (id, origin) in std::mem::take(&mut self.local_flushes) {
+            unanswered.push((id, origin, Command::Flush));
+        }
+        let flushes = self.flush.give_up();
+        unanswered.extend(flushes.map(|origin| (u64::MAX, origin, Command::Flush)));
+        self.awaiting_activity.clear();
+        self.locks = RangeLocks::default();
+        unanswered.sort_by_key(|(id, _, _)| *id);
+        for (_, origin, command) in unanswered {
+            if matches!(origin, Origin::Client { .. }) {
+                self.forward(origin, command);
+            }
         }
         self.release_held();
     }

@@ -37,6 +37,32 @@ pub(super) struct Handover {
 }
 
 impl Handover {
+    /// After a restart: a promise made before still binds.
+    pub(super) fn resumed(promised: bool) -> Self {
+        Self {
+            phase: if promised {
+                Phase::Offered
+            } else {
+                Phase::Idle
+            },
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+
+    /// Nobody is answered before the promise is taken back durably.
+    pub(super) fn reclaims(&mut self) {
+        self.phase = Phase::Offered;
+    }
+
+    /// Someone else decided who is primary.
+    pub(super) fn give_up(&mut self) {
+        self.phase = Phase::Idle;
+    }
+
     pub(super) fn is_holding(&self) -> bool {
         !matches!(self.phase, Phase::Idle | Phase::Ahead)
     }
@@ -188,6 +214,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     pub(super) fn offered(&mut self, generation: u64, name: String) {
         let fits = self.meta.role == Role::Secondary
             && self.meta.consistent
+            && self.meta.failed.is_none()
             && generation > self.meta.generation;
         if !fits {
             self.close_link("an offer to become primary does not fit the state of this copy");
@@ -199,6 +226,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         if let Some(peer) = &mut self.meta.peer {
             peer.in_step = true;
             peer.full_copy_pending = false;
+            peer.copy_planned = false;
             peer.overwrite = false;
             peer.outdated_since_us = None;
         }
@@ -228,10 +256,15 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             "volume.became-primary",
             serde_json::json!({"cut": name, "generation": generation}),
         );
-        if self.handover.requested.take().is_some() {
+        if let Some(requested) = self.handover.requested.take() {
+            let outcome = if requested == name {
+                Ok(generation)
+            } else {
+                Err(format!("this copy became primary by the cut {name}"))
+            };
             self.effects.push_back(Effect::HandoverEnded {
-                name,
-                outcome: Ok(generation),
+                name: requested,
+                outcome,
                 hold_us: 0,
             });
         }
@@ -269,6 +302,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         self.to_send.clear_all();
         self.unflushed.clear_all();
         self.set_mirroring(false);
+        self.link.joined = self.link.is_agreed();
         self.effects.push_back(Effect::CutPoint {
             name: name.clone(),
             generation,
@@ -288,7 +322,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             });
         }
         self.handover.phase = Phase::Idle;
-        self.release_held();
+        self.surrender();
     }
 
     fn abort_handover(&mut self, reason: &str) {
@@ -300,12 +334,15 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             "volume.handover-aborted",
             serde_json::json!({"cut": name, "reason": reason}),
         );
+        let outcome = format!("given up, this side goes on as primary: {reason}");
         if std::mem::take(&mut self.handover.asked_here) {
             self.effects.push_back(Effect::HandoverEnded {
                 name,
-                outcome: Err(format!("given up, this side goes on as primary: {reason}")),
+                outcome: Err(outcome),
                 hold_us: 0,
             });
+        } else if self.link.is_agreed() {
+            self.send(Message::HandoverRefuse { reason: outcome });
         }
         self.release_held();
     }
@@ -347,6 +384,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     pub(super) fn is_in_step(&self) -> bool {
         self.mirrors()
             && !self.copier.is_active()
+            && self.link.in_step_id.is_none()
             && self.meta.peer.as_ref().is_some_and(|peer| peer.in_step)
     }
 }

@@ -1,6 +1,6 @@
 //! The link to the other side: who may follow whom, and what a loss means.
 
-use super::{AfterMeta, Effect, Node, Refusal};
+use super::{AfterMeta, Effect, Node, Origin, Refusal};
 use crate::block::Blocks;
 use crate::meta::{Mode, PeerMeta, Policy, Role};
 use crate::wire::{Hello, Message, PROTOCOL_VERSION};
@@ -17,7 +17,15 @@ pub(super) struct LinkState {
     pub(super) heard_us: u64,
     lost_us: u64,
     pinged_us: u64,
+    /// Our hello waits until what it says is durable.
+    hello_due: bool,
+    /// The other side's hello, which came before ours was sent.
+    hello_early: Option<Box<Hello>>,
+    /// Requests of our clients may go to the primary.
+    pub(super) joined: bool,
     resync_id: Option<u64>,
+    /// The primary's question that is answered once earlier work has ended.
+    pub(super) resync_ack_due: Option<u64>,
     pub(super) in_step_id: Option<u64>,
     reason: Option<String>,
 }
@@ -61,7 +69,9 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     pub(super) fn is_protecting(&self) -> bool {
         let repairing = self.copier.purpose == super::copier::Purpose::Repair;
         self.holds_for_protection()
-            && !(self.link.mirroring && (!self.copier.is_active() || repairing))
+            && !(self.link.mirroring
+                && self.link.in_step_id.is_none()
+                && (!self.copier.is_active() || repairing))
     }
 
     /// A connection to the other side stands.
@@ -74,6 +84,17 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         self.link.agreed = false;
         self.link.heard_us = self.now_us;
         self.link.pinged_us = self.now_us;
+        self.link.hello_due = true;
+        self.link.hello_early = None;
+        self.say_hello();
+    }
+
+    /// Says who we are, as soon as that is durable: the other side acts upon it.
+    pub(super) fn say_hello(&mut self) {
+        if !self.link.hello_due || !self.meta_waiting.is_empty() {
+            return;
+        }
+        self.link.hello_due = false;
         let peer = self.meta.peer.as_ref();
         let size_bytes = self.meta.size_bytes;
         self.send(Message::Hello(Box::new(Hello {
@@ -89,6 +110,9 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             mode: peer.map(|peer| peer.mode),
             policy: peer.map(|peer| peer.policy),
         })));
+        if let Some(hello) = self.link.hello_early.take() {
+            self.hello(*hello);
+        }
     }
 
     /// The connection is gone.
@@ -110,10 +134,9 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     }
 
     fn refuse(&mut self, reason: String) {
-        self.send(Message::Refuse {
-            reason: reason.clone(),
-        });
-        self.close_link(&reason);
+        let shown = format!("refused: {reason}");
+        self.send(Message::Refuse { reason });
+        self.close_link(&shown);
     }
 
     pub(super) fn refused_by_peer(&mut self, reason: String) {
@@ -127,14 +150,18 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         self.link.agreed = false;
         self.link.mirroring = false;
         self.link.lost_us = self.now_us;
+        self.link.hello_due = false;
+        self.link.hello_early = None;
+        self.link.joined = false;
         self.link.resync_id = None;
+        self.link.resync_ack_due = None;
         self.link.in_step_id = None;
         self.link.reason = Some(reason.to_owned());
-        self.verify_lost_link(reason);
-        self.copy_lost_its_copy();
-        self.flush_lost_its_copy();
-        self.writes_lost_their_copy();
-        self.handover_lost_link(reason);
+        self.peer_queue.clear();
+        // The other side asks again on the next link.
+        self.held
+            .retain(|(origin, _)| matches!(origin, Origin::Client { .. }));
+        self.lose_copy(reason);
         if was_agreed {
             self.event(
                 "volume.link-lost",
@@ -146,8 +173,32 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         }
     }
 
-    fn outdate_unless_protected(&mut self) {
-        if self.holds_for_protection() {
+    /// The other copy is not written to any more.
+    fn lose_copy(&mut self, reason: &str) {
+        self.verify_lost_link(reason);
+        self.copy_lost_its_copy();
+        self.flush_lost_its_copy();
+        self.writes_lost_their_copy();
+        self.handover_lost_link(reason);
+    }
+
+    /// Asynchronous: the target cannot keep up. What it lacks is tracked in the bitmap and sent
+    /// out of order later, of which the target is told first; its answer comes when it has
+    /// worked off what it has.
+    pub(super) fn fall_behind(&mut self) {
+        self.link.mirroring = false;
+        self.link.in_step_id = None;
+        self.event(
+            "volume.left-behind",
+            serde_json::json!({"generation": self.meta.generation}),
+        );
+        self.lose_copy("the target cannot keep up");
+        self.outdate_unless_protected();
+        self.ask_resync();
+    }
+
+    pub(super) fn outdate_unless_protected(&mut self) {
+        if self.holds_for_protection() || self.meta.failed.is_some() {
             return;
         }
         let Some(peer) = &mut self.meta.peer else {
@@ -156,18 +207,36 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         if peer.in_step {
             peer.in_step = false;
             peer.outdated_since_us = Some(self.unix_us);
-            self.persist(AfterMeta::Outdated);
-        } else if !self.is_persisting(&AfterMeta::Outdated) {
+            if peer.mode == Mode::Async {
+                // Nobody was promised anything about an asynchronous target.
+                self.persist(AfterMeta::Nothing);
+            } else {
+                self.persist(AfterMeta::Outdated);
+                return;
+            }
+        }
+        if !self.is_persisting(&AfterMeta::Outdated) {
             self.outdated_is_durable();
         }
     }
 
+    /// "Outdated" is durable: nobody waits for the lost copy any more. When it has come back
+    /// meanwhile, the writes were sent to it again; a flush that missed it is answered even so.
     pub(super) fn outdated_is_durable(&mut self) {
-        if self.link.mirroring {
-            return;
+        if !self.link.mirroring {
+            self.release_writes();
         }
-        self.release_writes();
         self.release_flush();
+        self.release_held();
+    }
+
+    /// The other copy may lack what was replied to: says so durably, unless nobody is answered
+    /// before it is in step again.
+    pub(super) fn outdate_for_resync(&mut self) {
+        let claimed = self.meta.peer.as_ref().is_some_and(|peer| peer.in_step);
+        if claimed {
+            self.outdate_unless_protected();
+        }
     }
 
     pub(super) fn link_tick(&mut self) {
@@ -190,6 +259,10 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
 
     pub(super) fn hello(&mut self, hello: Hello) {
         if !self.link.up || self.link.agreed {
+            return;
+        }
+        if self.link.hello_due {
+            self.link.hello_early = Some(Box::new(hello));
             return;
         }
         if let Err(Refusal(reason)) = self.weigh(&hello) {
@@ -224,6 +297,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                     // Our offer was accepted; the answer was lost.
                     let name = self.meta.ceding.take().map(|c| c.name).unwrap_or_default();
                     self.link.agreed = true;
+                    self.link.reason = None;
                     self.become_secondary(theirs, name);
                     Ok(())
                 } else if ours > theirs {
@@ -283,6 +357,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         if let Some(ceding) = self.meta.ceding.take() {
             // The offer never arrived, and cannot arrive any more: that link is gone.
             self.meta.generation = ceding.generation + 1;
+            self.handover.reclaims();
             self.persist(AfterMeta::Reclaimed);
         }
         self.follow_me(hello)
@@ -314,13 +389,21 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             .peer
             .as_ref()
             .is_some_and(|peer| peer.full_copy_pending);
-        if met && !(set_is_new || full && self.dirty.count() == 0) {
+        let planned = self
+            .meta
+            .peer
+            .as_ref()
+            .is_some_and(|peer| peer.copy_planned);
+        if met && !set_is_new && (!full || planned) {
             self.ask_resync();
             return Ok(());
         }
         if let Some(peer) = &mut self.meta.peer {
             peer.node.clone_from(&hello.node);
             peer.full_copy_pending = true;
+            peer.copy_planned = false;
+            // A copy that belongs to the set already may hold anything where this one has holes.
+            peer.overwrite |= !set_is_new && !met;
             peer.in_step = false;
             peer.outdated_since_us.get_or_insert(self.unix_us);
         }
@@ -384,6 +467,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             policy: hello.policy.unwrap_or(Policy::Available),
             address,
             full_copy_pending: false,
+            copy_planned: false,
             overwrite: false,
             in_step: false,
             outdated_since_us: None,
@@ -398,7 +482,8 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     }
 
     pub(super) fn joined(&mut self) {
-        if self.link.is_agreed() && self.meta.role == Role::Secondary {
+        if self.link.is_agreed() && self.meta.role == Role::Secondary && !self.link.joined {
+            self.link.joined = true;
             self.resend_forwarded();
         }
     }
@@ -412,10 +497,10 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         self.meta.role = Role::Secondary;
         self.meta.ceding = None;
         self.meta.consistent = false;
+        self.handover.give_up();
         self.dirty.clear(Blocks::of_volume(self.meta.size_bytes));
         self.follow(hello);
-        self.release_writes();
-        self.release_flush();
+        self.surrender();
     }
 
     /// A message of the primary was carried out by the other side.

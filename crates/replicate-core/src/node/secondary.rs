@@ -1,7 +1,7 @@
 //! The secondary's part: carry out what the primary sends, in its order.
 
 use super::{AfterMeta, LocalOp, LocalOutcome, Node};
-use crate::meta::Role;
+use crate::meta::{Mode, Role};
 use crate::wire::Message;
 use bytes::Bytes;
 
@@ -13,6 +13,7 @@ pub(super) struct PeerOp {
     /// Link on which it came.
     link: u64,
     flush: bool,
+    writes: bool,
 }
 
 impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
@@ -21,6 +22,23 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             self.close_link("the other side acts as primary, and so does this one");
             return;
         }
+        let asynchronous = self
+            .meta
+            .peer
+            .as_ref()
+            .is_some_and(|peer| peer.mode == Mode::Async);
+        let writes = matches!(op, LocalOp::Write { .. } | LocalOp::Zero { .. });
+        let writing = || self.peer_ops.values().any(|op| op.writes);
+        if asynchronous && writes && (!self.peer_queue.is_empty() || writing()) {
+            // One after the other, so that this copy is the primary of some moment, always.
+            self.peer_queue.push_back((message_id, op));
+        } else {
+            self.run_peer_op(message_id, op);
+        }
+    }
+
+    fn run_peer_op(&mut self, message_id: u64, op: LocalOp) {
+        let writes = matches!(op, LocalOp::Write { .. } | LocalOp::Zero { .. });
         let id = self.fresh_id();
         let flush = op == LocalOp::Flush;
         let background = matches!(op, LocalOp::Hash { .. });
@@ -30,6 +48,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                 message_id,
                 link: self.link.number,
                 flush,
+                writes,
             },
         );
         self.local(id, op, background);
@@ -73,6 +92,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             message_id,
             link,
             flush,
+            writes: _,
         }) = self.peer_ops.remove(&id)
         else {
             return;
@@ -82,9 +102,18 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                 "fdatasync of the image failed (errno {errno}): this copy is no longer trusted"
             ));
         }
-        if link != self.link.number {
-            return;
+        if !self.peer_ops.values().any(|op| op.writes)
+            && let Some((message_id, op)) = self.peer_queue.pop_front()
+        {
+            self.run_peer_op(message_id, op);
         }
+        if link == self.link.number {
+            self.answer_primary(message_id, outcome);
+        }
+        self.earlier_work_ended();
+    }
+
+    fn answer_primary(&mut self, message_id: u64, outcome: LocalOutcome) {
         let answer = match outcome {
             LocalOutcome::Done | LocalOutcome::Data(_) => Message::Ack { id: message_id },
             LocalOutcome::Hash(hash) => Message::RangeHash {
@@ -105,7 +134,28 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             return;
         }
         self.meta.consistent = false;
-        self.persist(AfterMeta::Ack(id));
+        self.persist(AfterMeta::ResyncReady(id, self.link.number));
+    }
+
+    pub(super) fn resync_is_durable(&mut self, id: u64, link: u64) {
+        if link == self.link.number {
+            self.link.resync_ack_due = Some(id);
+            self.earlier_work_ended();
+        }
+    }
+
+    /// Work that came on a former link, or was this copy's own as a primary, must not land on top
+    /// of what comes next.
+    pub(super) fn earlier_work_ended(&mut self) {
+        if !self.peer_ops.is_empty() || !self.leftover_writes.is_empty() {
+            return;
+        }
+        if let Some(id) = self.link.resync_ack_due.take() {
+            self.send(Message::Ack { id });
+        }
+        if self.meta.role == Role::Primary {
+            self.release_held();
+        }
     }
 
     pub(super) fn peer_in_step(&mut self, id: u64) {
@@ -114,7 +164,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             return;
         }
         self.meta.consistent = true;
-        self.persist(AfterMeta::Ack(id));
+        self.persist(AfterMeta::Ack(id, self.link.number));
         let generation = self.meta.generation;
         self.event(
             "volume.consistent",

@@ -52,6 +52,9 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                 "only a primary whose other copy is in step can compare the two".to_owned(),
             ));
         }
+        if !self.handover.is_idle() {
+            return Err(Refusal("a hand-over is under way".to_owned()));
+        }
         if self.verify_is_running() {
             return Err(Refusal("a comparison is under way".to_owned()));
         }
