@@ -100,6 +100,7 @@ fn gather(
 fn ours(run: &Run, serving: &Volume, index: u32) -> Result<Cut> {
     let mut control = serving.control()?;
     ours::wait_in_step(&mut control)?;
+    ours::wait_digest(&mut control)?;
     std::thread::sleep(AROUND);
     let id = format!("bench-{}-{index}", run.work.display());
     let from = Instant::now();

@@ -96,6 +96,23 @@ pub fn wait_in_step(control: &mut ControlClient) -> Result<()> {
     }
 }
 
+/// Waits until the digest as of the last cut is complete: cuts are hours apart in life, and each
+/// is measured without the work of the one before.
+pub fn wait_digest(control: &mut ControlClient) -> Result<()> {
+    let begun = Instant::now();
+    while control
+        .status()?
+        .cut_digest
+        .is_some_and(|digest| digest.root.is_empty())
+    {
+        if begun.elapsed() > Duration::from_secs(60) {
+            bail!("the digest of a cut was not complete after a minute");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
 /// Moves the primary role, and gives the time from request to reply, µs.
 pub fn cut(control: &mut ControlClient, id: String, to_me: bool) -> Result<u64> {
     let begun = Instant::now();
