@@ -31,9 +31,15 @@ missing contains data.yundu.lib.tell("卷 %s 没有状态记录：先启动复�
 	count(data.yundu.lib.of_volume("volume.status", volume)) == 0
 }
 
-missing contains data.yundu.lib.tell("卷 %s 的状态是 %d 秒前的，最多允许 %d 秒：重新运行 yundu gate check %s", "the status of volume %s is %d s old, at most %d s are allowed: run `yundu gate check %s` again", [volume, data.yundu.lib.age_s(status(volume)), data.parameters.age_s_max, input.move.id]) if {
+missing contains data.yundu.lib.tell("卷 %s 的状态是 %d 秒前的，最多允许 %d 秒：重新运行 yundu gate check %s GATE", "the status of volume %s is %d s old, at most %d s are allowed: run `yundu gate check %s GATE` again", [volume, data.yundu.lib.age_s(status(volume)), data.parameters.age_s_max, input.move.id]) if {
 	some volume in input.move.volumes
+	not data.yundu.lib.from_future(status(volume))
 	not data.yundu.lib.fresh(status(volume), data.parameters.age_s_max)
+}
+
+missing contains data.yundu.lib.future(status(volume)) if {
+	some volume in input.move.volumes
+	data.yundu.lib.from_future(status(volume))
 }
 
 missing contains data.yundu.lib.tell("卷 %s 未同步：状态 %v，链路 %v，方式 %v，还差 %v 字节；等待 yundu volume status %s 显示 in-step", "volume %s is not in step: state %v, link %v, mode %v, %v bytes to go; wait until `yundu volume status %s` says in-step", [volume, b.sync, b.link, b.mode, b.remaining_bytes, volume]) if {

@@ -23,6 +23,10 @@ fresh(record, age_s_max) if {
 	input.now_us - record.at_us <= age_s_max * 1000000
 }
 
+from_future(record) if record.at_us > input.now_us
+
+future(record) := tell("记录 %s 的时间晚于现在：核对各机器的时钟", "record %s is dated after now: check the clocks of the machines", [record.id])
+
 not_negative(value) if {
 	is_number(value)
 	value >= 0

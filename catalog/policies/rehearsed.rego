@@ -31,8 +31,11 @@ missing contains data.yundu.lib.tell("最近一次演练没有成功：查看 yu
 }
 
 missing contains data.yundu.lib.tell("演练是 %d 天前的，最多允许 %d 天：重新演练", "the rehearsal is %d days old, at most %d are allowed: rehearse again", [floor(data.yundu.lib.age_s(drill) / 86400), data.parameters.age_days_max]) if {
+	not data.yundu.lib.from_future(drill)
 	not data.yundu.lib.fresh(drill, age_s_max)
 }
+
+missing contains data.yundu.lib.future(drill) if data.yundu.lib.from_future(drill)
 
 missing contains data.yundu.lib.tell("演练测得停顿 %d µs，必须低于 %d µs：降低负载或改善链路后重新演练", "the rehearsal measured a stall of %d µs, it must stay under %d µs: improve the link or choose a quieter window, then rehearse again", [drill.body.stall_us_max, stall_us_max]) if {
 	drill.body.stall_us_max >= stall_us_max

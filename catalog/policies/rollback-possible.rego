@@ -15,9 +15,12 @@ missing contains data.yundu.lib.tell("没有回退评估：运行 yundu move sta
 	count(data.yundu.lib.records("rollback.assessed")) == 0
 }
 
-missing contains data.yundu.lib.tell("回退评估是 %d 秒前的，最多允许 %d 秒：重新运行 yundu gate check %s", "rollback was assessed %d s ago, at most %d s are allowed: run `yundu gate check %s` again", [data.yundu.lib.age_s(way_back), data.parameters.age_s_max, input.move.id]) if {
+missing contains data.yundu.lib.tell("回退评估是 %d 秒前的，最多允许 %d 秒：重新运行 yundu gate check %s GATE", "rollback was assessed %d s ago, at most %d s are allowed: run `yundu gate check %s GATE` again", [data.yundu.lib.age_s(way_back), data.parameters.age_s_max, input.move.id]) if {
+	not data.yundu.lib.from_future(way_back)
 	not data.yundu.lib.fresh(way_back, data.parameters.age_s_max)
 }
+
+missing contains data.yundu.lib.future(way_back) if data.yundu.lib.from_future(way_back)
 
 missing contains {
 	"zh": sprintf("现在不能回退：%v", [object.get(reason, "zh", "没有说明原因")]),

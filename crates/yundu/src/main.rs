@@ -3,6 +3,7 @@
 mod command;
 mod context;
 mod demo;
+mod report;
 mod workspace;
 
 use clap::{Parser, Subcommand};

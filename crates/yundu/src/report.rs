@@ -101,9 +101,9 @@ fn header(page: &mut String, data: &ReportData) {
 }
 
 fn footer(page: &mut String, data: &ReportData) {
-    let _ = write!(
+    let _ = writeln!(
         page,
-        "<footer><p>{}</p><p>{} {}</p></footer>\n",
+        "<footer><p>{}</p><p>{} {}</p></footer>",
         tr(
             "本报告是自查结果，不是任何监管机构或测评机构的正式评估。引用的标准以正式文本为准，标注“未核对”的条款须由机构自行确认。",
             "This report is a self-check and no official assessment by any authority or assessor. The standards referred to are authoritative in their official texts; clauses marked unverified are for the institution to confirm."

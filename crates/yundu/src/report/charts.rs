@@ -93,7 +93,7 @@ pub fn timeline(page: &mut String, data: &ReportData) {
         }
         let _ = write!(page, "</svg><span class=spent>{spent}</span>");
     }
-    page.push_str("<span></span>");
+    page.push_str("<span class=gap></span>");
     axis(page, span);
     page.push_str("<span></span></div>");
     incidents(page, data);

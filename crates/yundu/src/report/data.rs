@@ -193,7 +193,7 @@ pub struct Approval {
     pub subject_digest: String,
     /// `approve` or `object`.
     pub decision: String,
-    /// SHA-256 of the public key, hexadecimal.
+    /// SHA-256 of the public key as it is printed (base64), hexadecimal.
     pub key_fingerprint: String,
     /// Whether it counts.
     pub valid: bool,

@@ -30,13 +30,33 @@ pub fn both(text: &Text) -> String {
 /// As [`both`], from two strings.
 pub fn tr(zh: &str, en: &str) -> String {
     if zh == en {
-        return escape(zh);
+        return marked(zh);
     }
     format!(
         "<span lang=zh>{}</span><span lang=en>{}</span>",
-        escape(zh),
-        escape(en)
+        marked(zh),
+        marked(en)
     )
+}
+
+/// Escaped, with what stands between back-ticks set as code: command lines in reasons and remedies.
+fn marked(text: &str) -> String {
+    let mut html = String::new();
+    let pieces: Vec<&str> = text.split('`').collect();
+    let last = pieces.len().saturating_sub(1);
+    for (index, piece) in pieces.iter().enumerate() {
+        match index % 2 {
+            1 if index < last => {
+                let _ = write!(html, "<code>{}</code>", escape(piece));
+            }
+            // A back-tick without its partner is shown as it is.
+            1 => {
+                let _ = write!(html, "`{}", escape(piece));
+            }
+            _ => html.push_str(&escape(piece)),
+        }
+    }
+    html
 }
 
 /// A digest, short to read and whole in its title.
@@ -62,6 +82,10 @@ pub fn quantity(value: i64, unit: Unit) -> (String, &'static str) {
         Unit::Count => (grouped(value), ""),
         Unit::Microseconds if value < 1_000 => (value.to_string(), "µs"),
         Unit::Microseconds if value < 1_000_000 => (decimal(value, 1_000), "ms"),
+        Unit::Microseconds if value < 10_000_000 && value % 1_000_000 != 0 => {
+            let hundredths = value.saturating_add(5_000) / 10_000;
+            (format!("{}.{:02}", hundredths / 100, hundredths % 100), "s")
+        }
         Unit::Microseconds if value < 120_000_000 => (decimal(value, 1_000_000), "s"),
         Unit::Microseconds if value < 7_200_000_000 => (decimal(value, 60_000_000), "min"),
         Unit::Microseconds => (decimal(value, 3_600_000_000), "h"),

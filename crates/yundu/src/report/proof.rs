@@ -2,7 +2,7 @@
 //! move stands in the plan.
 
 use super::data::{Figure, ReportData, Unit, Volume};
-use super::html::{both, digest, escape, quantity, quantity_text, section, table, tr};
+use super::html::{both, escape, quantity, quantity_text, section, table, tr};
 use std::fmt::Write as _;
 
 /// Key figures, each beside its target.
