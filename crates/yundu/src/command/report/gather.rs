@@ -233,14 +233,16 @@ fn figures(records: &[Record], targets: &Value) -> Vec<Figure> {
             integer(targets, "rpo_us"),
             ("最近一次状态", "latest status"),
         );
-        add(
-            "全量复制",
-            "Full copy",
-            integer(status, "copy_bytes"),
-            Unit::Bytes,
-            None,
-            ("空洞不传", "holes are not sent"),
-        );
+        if let Some(bytes) = integer(status, "copy_bytes") {
+            add(
+                "全量复制",
+                "Full copy",
+                Some(bytes),
+                Unit::Bytes,
+                None,
+                ("空洞不传", "holes are not sent"),
+            );
+        }
         if let (Some(sent), Some(dirtied @ 1..)) = (
             integer(status, "resync_bytes"),
             integer(status, "dirtied_bytes"),
