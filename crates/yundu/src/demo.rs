@@ -19,6 +19,7 @@ pub mod resources;
 pub mod set;
 pub mod sites;
 pub mod stage;
+pub mod story;
 #[cfg(test)]
 mod substrate_test;
 pub mod transfers;

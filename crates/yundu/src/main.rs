@@ -77,7 +77,7 @@ fn dispatch(context: &Context, command: Command) -> Outcome {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(command::demo::spell_json(std::env::args_os()));
     let context = Context {
         workspace: cli.workspace,
         json: cli.json,

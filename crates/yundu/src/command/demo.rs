@@ -2,6 +2,7 @@
 
 use crate::context::{Classify, Context, Failure, Outcome};
 use crate::demo;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Arguments.
@@ -29,7 +30,7 @@ pub struct Args {
 }
 
 /// Runs the command.
-pub fn run(_context: &Context, args: Args) -> Outcome {
+pub fn run(context: &Context, args: Args) -> Outcome {
     if let Some(part) = &args.part {
         return demo::run_part(&args.dir, part).environment();
     }
@@ -40,7 +41,53 @@ pub fn run(_context: &Context, args: Args) -> Outcome {
         }
         return Err(Failure::Environment(anyhow::anyhow!(resisting.join("; "))));
     }
-    Err(Failure::Environment(anyhow::anyhow!(
-        "the story is not told yet"
-    )))
+    demo::story::tell(context, &args.dir, args.plain, args.json_file.as_deref()).environment()
+}
+
+/// Here `--json FILE` writes the outcome to a file, while everywhere else `--json` stands alone:
+/// spelled `--json-file FILE` before the arguments are parsed.
+pub fn spell_json(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut spelled: Vec<OsString> = Vec::new();
+    let mut is_demo = false;
+    for argument in arguments {
+        is_demo |= argument == "demo";
+        let word = match argument.to_str() {
+            Some("--json") if is_demo => "--json-file".into(),
+            Some(word) if is_demo && word.starts_with("--json=") => {
+                word.replacen("--json=", "--json-file=", 1).into()
+            }
+            _ => argument,
+        };
+        spelled.push(word);
+    }
+    spelled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spelled(words: &[&str]) -> Vec<String> {
+        let words = words.iter().map(OsString::from);
+        spell_json(words)
+            .into_iter()
+            .map(|word| word.into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn json_of_the_demo_takes_a_file_and_no_other_json_changes() {
+        assert_eq!(
+            spelled(&["yundu", "demo", "--json", "out.json"]),
+            ["yundu", "demo", "--json-file", "out.json"]
+        );
+        assert_eq!(
+            spelled(&["yundu", "demo", "--json=x"]),
+            ["yundu", "demo", "--json-file=x"]
+        );
+        assert_eq!(
+            spelled(&["yundu", "--json", "plan"]),
+            ["yundu", "--json", "plan"]
+        );
+    }
 }

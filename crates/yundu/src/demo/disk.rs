@@ -11,6 +11,8 @@ use anyhow::{Context as _, Result};
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// How much of the images is compared: all but the probe's end, bytes.
+pub const COMPARED_BYTES: u64 = VOLUME_BYTES - PROBE_BYTES;
 /// How long requests wait for the volume process to come back, seconds.
 const RECONNECT_S: u32 = 60;
 
@@ -162,7 +164,7 @@ pub fn first_difference(stage: &Stage) -> Result<Option<u64>> {
     if find_program("cmp").is_none() {
         return compare_images(&a, &b);
     }
-    let bytes = (VOLUME_BYTES - PROBE_BYTES).to_string();
+    let bytes = COMPARED_BYTES.to_string();
     let output = std::process::Command::new("cmp")
         .args(["--bytes", &bytes])
         .args([&a, &b])
@@ -185,7 +187,7 @@ fn compare_images(a: &std::path::Path, b: &std::path::Path) -> Result<Option<u64
     let (left, right) = (open(a)?, open(b)?);
     let (mut one, mut two) = (vec![0_u8; 1 << 20], vec![0_u8; 1 << 20]);
     let mut offset = 0;
-    while offset < VOLUME_BYTES - PROBE_BYTES {
+    while offset < COMPARED_BYTES {
         left.read_exact_at(&mut one, offset)?;
         right.read_exact_at(&mut two, offset)?;
         if let Some(at) = one.iter().zip(&two).position(|(x, y)| x != y) {

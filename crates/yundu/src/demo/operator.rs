@@ -5,11 +5,16 @@ use super::business::{self, blocks};
 use super::faults;
 use super::reconcile::reconcile;
 use super::stage::{Site, Stage};
+use super::transfers::Outcomes;
 use super::windows;
-use super::{disk, postgres, sites};
+use super::{disk, postgres, process, set, sites, volume};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
+/// How soon a transfer must be acknowledged for the application to count as alive.
+const ALIVE_WITHIN: Duration = Duration::from_secs(30);
 
 /// One thing an operator does.
 #[derive(clap::Subcommand, Debug, Clone)]
@@ -48,7 +53,20 @@ pub enum Verb {
         #[arg(long)]
         to: Site,
     },
-    /// Compare both images byte by byte; the application must be stopped
+    /// The whole switch of the application to a site, announced and measured
+    Switch {
+        /// a or b
+        #[arg(long)]
+        to: Site,
+    },
+    /// Does the application run at this site?
+    IsAt {
+        /// a or b
+        site: Site,
+    },
+    /// Are transfers being acknowledged?
+    Alive,
+    /// Stop the application, compare both images byte by byte, start it again
     CompareAtRest,
     /// Damage one block that is in use in a site's image, behind everybody's back
     Corrupt {
@@ -87,6 +105,9 @@ pub fn perform(stage: &Stage, verb: &Verb) -> Result<Value> {
         Verb::Fence { site } => fence(stage, *site),
         Verb::StartApplication { site } => start_application(stage, *site),
         Verb::SwitchAddress { to } => switch_address(stage, *to),
+        Verb::Switch { to } => switch(stage, *to),
+        Verb::IsAt { site } => is_at(stage, *site),
+        Verb::Alive => alive(stage),
         Verb::CompareAtRest => compare_at_rest(stage),
         Verb::Corrupt { site } => corrupt(stage, *site),
         Verb::Reconcile { site } => {
@@ -140,12 +161,14 @@ fn fence(stage: &Stage, site: Site) -> Result<Value> {
     } else {
         faults::service(stage, None)?;
     }
+    volume::unexport(stage, site)?;
     Ok(json!({ "site": site.letter() }))
 }
 
 fn start_application(stage: &Stage, site: Site) -> Result<Value> {
     let begin_us = windows::now_us();
-    if stage.has_namespaces() && disk::recorded(stage, &postgres::process_name(site)).is_none() {
+    volume::export(stage, site)?;
+    if stage.has_namespaces() && !postgres::is_running(stage, site) {
         let device = disk::attach(stage, site)?;
         disk::mount(stage, site, &device)?;
         postgres::start(stage, site)?;
@@ -165,11 +188,82 @@ fn switch_address(stage: &Stage, to: Site) -> Result<Value> {
     Ok(json!({ "site": to.letter(), "address": stage.service_address() }))
 }
 
+/// Stops the application where it runs, starts it at `to`, moves the service address, and waits
+/// until the business is served again.
+fn switch(stage: &Stage, to: Site) -> Result<Value> {
+    let name = format!("switch-to-{}", to.letter());
+    if is_at(stage, to).is_err() {
+        let from = to.other();
+        if stage.has_namespaces() && postgres::is_running(stage, from) {
+            postgres::checkpoint(stage, from)?;
+        }
+        // The probe is a client of the old site's volume, which is about to be fenced.
+        set::stop_probe(stage)?;
+        announce(stage, &name, true)?;
+        stop_application(stage, from)?;
+        fence(stage, from)?;
+        start_application(stage, to)?;
+        switch_address(stage, to)?;
+        announce(stage, &name, false)?;
+    }
+    alive(stage)?;
+    let outcomes = Outcomes::load(&stage.driver_dir())?;
+    let tally = outcomes.tally(&business::switches(stage), &[]);
+    let felt = tally.interruptions.iter().rev().find(|i| i.name == name);
+    let felt = felt.with_context(|| format!("no switch to site {} is on record", to.letter()))?;
+    Ok(json!({
+        "site": to.letter(),
+        "address": stage.service_address(),
+        "interruption_us": felt.interruption_us,
+        "failed_attempts": tally.errors_in_switches,
+    }))
+}
+
+fn is_at(stage: &Stage, site: Site) -> Result<Value> {
+    let open = |w: &windows::Window| w.end_us == i64::MAX;
+    if active_site(stage) != site || business::switches(stage).iter().any(open) {
+        bail!("the application does not run at site {}", site.letter());
+    }
+    Ok(json!({ "site": site.letter() }))
+}
+
+/// Waits until a transfer is acknowledged that was not when this began.
+fn alive(stage: &Stage) -> Result<Value> {
+    let count = || Outcomes::load(&stage.driver_dir()).map(|o| o.acknowledged.len());
+    let before = count()?;
+    process::wait_until("a transfer is acknowledged", ALIVE_WITHIN, || {
+        count().is_ok_and(|now| now > before)
+    })?;
+    Ok(json!({ "alive": 1, "acknowledged_writes": count()? }))
+}
+
 fn compare_at_rest(stage: &Stage) -> Result<Value> {
-    match disk::first_difference(stage)? {
-        None => Ok(json!({ "equal": 1 })),
+    let site = active_site(stage);
+    let begin_us = windows::now_us();
+    announce(stage, "comparison-at-rest", true)?;
+    stop_application(stage, site)?;
+    let difference = compare(stage);
+    // Whatever was found: the business goes on.
+    start_application(stage, site)?;
+    if !stage.has_namespaces() {
+        faults::service(stage, Some(site))?;
+    }
+    announce(stage, "comparison-at-rest", false)?;
+    match difference? {
+        None => {
+            let bytes = i64::try_from(disk::COMPARED_BYTES)?;
+            Ok(json!({ "equal": 1, "bytes": bytes, "took_us": windows::now_us() - begin_us }))
+        }
         Some(offset) => bail!("the images differ first at byte {offset}"),
     }
+}
+
+fn compare(stage: &Stage) -> Result<Option<u64>> {
+    if !stage.has_namespaces() {
+        // What the relay had already passed on is still being written.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    disk::first_difference(stage)
 }
 
 /// Byte offset of a block of the volume that is in use and cold.

@@ -69,8 +69,13 @@ fn socket_dir(stage: &Stage, site: Site) -> PathBuf {
     stage.run_dir().join(format!("sql-{}", site.letter()))
 }
 
+/// Whether PostgreSQL was started at a site and not stopped since.
+pub fn is_running(stage: &Stage, site: Site) -> bool {
+    recorded(stage, &process_name(site)).is_some_and(|process| process.is_alive())
+}
+
 /// Name under which the server process of a site is recorded.
-pub fn process_name(site: Site) -> String {
+fn process_name(site: Site) -> String {
     format!("postgres-{}", site.letter())
 }
 

@@ -5,7 +5,7 @@ use super::process::{self, Process};
 use super::stage::{Site, Stage, VOLUME};
 use anyhow::{Context as _, Result};
 use std::time::Duration;
-use yundu_replicate::control::{ControlClient, Status};
+use yundu_replicate::control::{ControlClient, Request, Status};
 use yundu_replicate::state::StateDirectory;
 
 /// The command that serves the volume at A, as it stands in the story.
@@ -79,6 +79,36 @@ pub fn start(stage: &Stage, site: Site) -> Result<Process> {
 /// # Errors
 /// When it does not answer.
 pub fn status(stage: &Stage, site: Site) -> Result<Status> {
+    Ok(connect(stage, site)?.status()?)
+}
+
+/// Fences the volume at a site: nothing there can write to it any more.
+///
+/// # Errors
+/// When its process does not answer.
+pub fn unexport(stage: &Stage, site: Site) -> Result<()> {
+    connect(stage, site)?.request(&Request::Unexport)?;
+    Ok(())
+}
+
+/// Serves the volume at a site (again).
+///
+/// # Errors
+/// When its process does not answer or the port is in use.
+pub fn export(stage: &Stage, site: Site) -> Result<()> {
+    let mut process = connect(stage, site)?;
+    let listen = stage.nbd_address(site);
+    if !process.status()?.exports.contains(&listen) {
+        process.request(&Request::Export {
+            listen,
+            export: VOLUME.to_owned(),
+        })?;
+    }
+    Ok(())
+}
+
+fn connect(stage: &Stage, site: Site) -> Result<ControlClient> {
     let socket = StateDirectory::path_for(&stage.image(site)).join("control.sock");
-    Ok(ControlClient::connect(&socket)?.status()?)
+    ControlClient::connect(&socket)
+        .with_context(|| format!("the volume at site {} cannot be reached", site.letter()))
 }

@@ -30,6 +30,8 @@ const JOURNAL_AT: u64 = 1 << 20;
 const SLICE_BYTES: u64 = 32 << 20;
 const RECORDS_MAX: u64 = SLICE_BYTES / RECORD_BYTES;
 const ARCHIVE_AT: u64 = JOURNAL_AT + CONNECTIONS as u64 * SLICE_BYTES;
+/// Accounts of all writers.
+pub const ACCOUNTS_COUNT: u64 = CONNECTIONS as u64 * ACCOUNTS as u64;
 /// Size of the archive, bytes.
 pub const ARCHIVE_BYTES: u64 = 64 << 20;
 
