@@ -41,7 +41,9 @@ impl VolumeView {
         let target = self.target.as_ref().filter(primary);
         match (source, target) {
             // Both: the higher generation is the one in force.
-            (Some(source), Some(target)) if target.generation > source.generation => Some((Side::Target, target)),
+            (Some(source), Some(target)) if target.generation > source.generation => {
+                Some((Side::Target, target))
+            }
             (Some(source), _) => Some((Side::Source, source)),
             (None, Some(target)) => Some((Side::Target, target)),
             (None, None) => None,
@@ -51,7 +53,11 @@ impl VolumeView {
 
 /// Judges from what the volumes say, the last rehearsal's way back, and whether the source still
 /// exists.
-pub(crate) fn assess(views: &[VolumeView], rehearsed_us: Option<i64>, retired: bool) -> RollbackAssessment {
+pub(crate) fn assess(
+    views: &[VolumeView],
+    rehearsed_us: Option<i64>,
+    retired: bool,
+) -> RollbackAssessment {
     let no = |lost_bytes, reason| RollbackAssessment {
         possible: false,
         duration_us: rehearsed_us,
@@ -67,7 +73,10 @@ pub(crate) fn assess(views: &[VolumeView], rehearsed_us: Option<i64>, retired: b
         let name = &view.volume;
         match view.primary() {
             None => {
-                let (zh, en) = (format!("卷 {name} 没有主端应答"), format!("no primary of volume {name} answers"));
+                let (zh, en) = (
+                    format!("卷 {name} 没有主端应答"),
+                    format!("no primary of volume {name} answers"),
+                );
                 return no(None, Text::new(zh, en));
             }
             Some((Side::Source, _)) => {}
@@ -76,7 +85,10 @@ pub(crate) fn assess(views: &[VolumeView], rehearsed_us: Option<i64>, retired: b
                 if status.sync != SyncState::InStep || status.link != Link::Up {
                     let text = Text::new(
                         format!("卷 {name} 在源端的副本落后 {} 字节", status.remaining_bytes),
-                        format!("the source's copy of volume {name} is {} bytes behind", status.remaining_bytes),
+                        format!(
+                            "the source's copy of volume {name} is {} bytes behind",
+                            status.remaining_bytes
+                        ),
                     );
                     return no(Some(status.remaining_bytes), text);
                 }
@@ -84,9 +96,21 @@ pub(crate) fn assess(views: &[VolumeView], rehearsed_us: Option<i64>, retired: b
         }
     }
     let reason = if all_at_source {
-        Text::new("源端仍是主端，停在源端不丢失数据", "the source is still primary: staying there loses nothing")
+        Text::new(
+            "源端仍是主端，停在源端不丢失数据",
+            "the source is still primary: staying there loses nothing",
+        )
     } else {
-        Text::new("源端与主端同步，可以切回", "the source is in step behind the primary and can take over again")
+        Text::new(
+            "源端与主端同步，可以切回",
+            "the source is in step behind the primary and can take over again",
+        )
     };
-    RollbackAssessment { possible: true, duration_us: rehearsed_us, lost_writes: Some(0), lost_bytes: Some(0), reason }
+    RollbackAssessment {
+        possible: true,
+        duration_us: rehearsed_us,
+        lost_writes: Some(0),
+        lost_bytes: Some(0),
+        reason,
+    }
 }

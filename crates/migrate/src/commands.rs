@@ -65,10 +65,20 @@ impl CommandOutput {
 
     /// The last lines of what it complained about, for people.
     pub fn complaint(&self) -> String {
-        let text = if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr };
+        let text = if self.stderr.trim().is_empty() {
+            &self.stdout
+        } else {
+            &self.stderr
+        };
         let lines: Vec<&str> = text.trim().lines().collect();
         let tail = lines.len().saturating_sub(5);
-        lines.get(tail..).unwrap_or_default().join("\n").chars().take(2000).collect()
+        lines
+            .get(tail..)
+            .unwrap_or_default()
+            .join("\n")
+            .chars()
+            .take(2000)
+            .collect()
     }
 }
 
@@ -86,7 +96,10 @@ impl Commands for SystemCommands {
 
 async fn run(argv: &[String], timeout: Duration) -> Result<CommandOutput, CommandError> {
     let program = argv.first().cloned().unwrap_or_default();
-    let failed = |error: std::io::Error| CommandError::Start { program: program.clone(), reason: error.to_string() };
+    let failed = |error: std::io::Error| CommandError::Start {
+        program: program.clone(),
+        reason: error.to_string(),
+    };
     let mut child = tokio::process::Command::new(&program)
         .args(argv.iter().skip(1))
         .stdin(Stdio::null())
@@ -111,13 +124,22 @@ async fn run(argv: &[String], timeout: Duration) -> Result<CommandOutput, Comman
         }
     };
     match tokio::time::timeout(timeout, work).await {
-        Ok((status, stdout, stderr)) => Ok(CommandOutput { code: status.map_err(failed)?.code(), stdout, stderr }),
-        Err(_) => Err(CommandError::Timeout { program, timeout_s: timeout.as_secs() }),
+        Ok((status, stdout, stderr)) => Ok(CommandOutput {
+            code: status.map_err(failed)?.code(),
+            stdout,
+            stderr,
+        }),
+        Err(_) => Err(CommandError::Timeout {
+            program,
+            timeout_s: timeout.as_secs(),
+        }),
     }
 }
 
 async fn read_bounded(stream: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut stream) = stream else { return String::new() };
+    let Some(mut stream) = stream else {
+        return String::new();
+    };
     let (mut kept, mut buffer) = (Vec::new(), [0_u8; 4096]);
     while let Ok(read) = stream.read(&mut buffer).await {
         if read == 0 {
@@ -140,23 +162,34 @@ mod tests {
     #[tokio::test]
     async fn code_and_output_come_back_bounded() {
         let output = SystemCommands
-            .run(&argv("yes | head -c 1000000; echo oops >&2; exit 3"), Duration::from_secs(10))
+            .run(
+                &argv("yes | head -c 1000000; echo oops >&2; exit 3"),
+                Duration::from_secs(10),
+            )
             .await
             .unwrap();
-        assert_eq!((output.code, output.stdout.len()), (Some(3), OUTPUT_BYTES_MAX));
+        assert_eq!(
+            (output.code, output.stdout.len()),
+            (Some(3), OUTPUT_BYTES_MAX)
+        );
         assert_eq!(output.complaint(), "oops");
     }
 
     #[tokio::test]
     async fn a_program_that_hangs_is_killed() {
-        let outcome = SystemCommands.run(&argv("sleep 30"), Duration::from_millis(100)).await;
+        let outcome = SystemCommands
+            .run(&argv("sleep 30"), Duration::from_millis(100))
+            .await;
         assert!(matches!(outcome, Err(CommandError::Timeout { .. })));
     }
 
     #[tokio::test]
     async fn a_daemon_left_behind_does_not_hold_us() {
         let begun = std::time::Instant::now();
-        let output = SystemCommands.run(&argv("sleep 5 & echo done"), Duration::from_secs(4)).await.unwrap();
+        let output = SystemCommands
+            .run(&argv("sleep 5 & echo done"), Duration::from_secs(4))
+            .await
+            .unwrap();
         assert!(output.succeeded());
         assert!(begun.elapsed() < Duration::from_secs(3));
     }

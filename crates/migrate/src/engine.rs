@@ -191,12 +191,24 @@ impl Engine {
             if life.state == StepState::RollingBack {
                 let text = Text::new(
                     format!("步骤 {} 正在回退：先完成 yundu move rollback {id}", step.id),
-                    format!("step {} is rolling back: finish with `yundu move rollback {id}` first", step.id),
+                    format!(
+                        "step {} is rolling back: finish with `yundu move rollback {id}` first",
+                        step.id
+                    ),
                 );
-                return Ok(Outcome::Failed { step: step.id.clone(), reason: text });
+                return Ok(Outcome::Failed {
+                    step: step.id.clone(),
+                    reason: text,
+                });
             }
             if life.state != StepState::Done {
-                let mut current = Current { a_move: &a_move, surroundings, step, life, resumed: false };
+                let mut current = Current {
+                    a_move: &a_move,
+                    surroundings,
+                    step,
+                    life,
+                    resumed: false,
+                };
                 if let Some(outcome) = self.advance(&mut current).await? {
                     self.settle(id).await?;
                     return Ok(outcome);
@@ -204,7 +216,9 @@ impl Engine {
             }
             if until == Some(step.id.as_str()) {
                 self.settle(id).await?;
-                return Ok(Outcome::Reached { step: step.id.clone() });
+                return Ok(Outcome::Reached {
+                    step: step.id.clone(),
+                });
             }
         }
         self.finish(&a_move, surroundings).await?;
@@ -224,7 +238,10 @@ impl Engine {
                 self.intend(current).await?;
             }
         }
-        self.tell(step, Text::new(format!("{}…", step.title.zh), format!("{}…", step.title.en)));
+        self.tell(
+            step,
+            Text::new(format!("{}…", step.title.zh), format!("{}…", step.title.en)),
+        );
         let performed = self.perform(current).await;
         let name = step.id.clone();
         match performed {
@@ -237,9 +254,15 @@ impl Engine {
                 Ok(Some(Outcome::NeedsPerson { step: name, what }))
             }
             Ok(Performed::Until(until_us)) => {
-                let (zh, en) = (format!("等到 {until_us} µs"), format!("until {until_us} µs"));
+                let (zh, en) = (
+                    format!("等到 {until_us} µs"),
+                    format!("until {until_us} µs"),
+                );
                 self.wait(current, Text::new(zh, en)).await?;
-                Ok(Some(Outcome::Waiting { step: name, until_us }))
+                Ok(Some(Outcome::Waiting {
+                    step: name,
+                    until_us,
+                }))
             }
             Err(Trouble::Failed(reason)) => {
                 self.fail(current, reason.clone()).await?;
@@ -252,13 +275,20 @@ impl Engine {
 
     /// Evaluates the step's gate; the outcome when it is closed.
     async fn pass_gate(&self, current: &Current<'_>) -> Result<Option<Outcome>, EngineError> {
-        let Some(gate) = &current.step.gate else { return Ok(None) };
-        let verdict = self.check_gate(current.a_move, current.surroundings, gate).await?;
+        let Some(gate) = &current.step.gate else {
+            return Ok(None);
+        };
+        let verdict = self
+            .check_gate(current.a_move, current.surroundings, gate)
+            .await?;
         self.point(&current.step.id, "gate evaluated")?;
         if verdict.open {
             return Ok(None);
         }
-        Ok(Some(Outcome::Refused { step: current.step.id.clone(), verdict: Box::new(verdict) }))
+        Ok(Some(Outcome::Refused {
+            step: current.step.id.clone(),
+            verdict: Box::new(verdict),
+        }))
     }
 
     /// Begins an attempt: durable before the world changes.
@@ -329,15 +359,31 @@ impl Engine {
     }
 
     pub(crate) fn point(&self, step: &str, after: &str) -> Result<(), EngineError> {
-        let point = Point { step: step.to_owned(), after: after.to_owned() };
-        if self.watch.pass(&point) { Ok(()) } else { Err(EngineError::Stopped(point)) }
+        let point = Point {
+            step: step.to_owned(),
+            after: after.to_owned(),
+        };
+        if self.watch.pass(&point) {
+            Ok(())
+        } else {
+            Err(EngineError::Stopped(point))
+        }
     }
 
     pub(crate) fn position(&self, a_move: &Move, step: &str) -> Result<usize, EngineError> {
-        a_move.runbook.step(step).map(|(position, _)| position).ok_or_else(|| EngineError::NoStep {
-            id: a_move.id.clone(),
-            step: step.to_owned(),
-            steps: a_move.runbook.steps.iter().map(|step| step.id.clone()).collect(),
-        })
+        a_move
+            .runbook
+            .step(step)
+            .map(|(position, _)| position)
+            .ok_or_else(|| EngineError::NoStep {
+                id: a_move.id.clone(),
+                step: step.to_owned(),
+                steps: a_move
+                    .runbook
+                    .steps
+                    .iter()
+                    .map(|step| step.id.clone())
+                    .collect(),
+            })
     }
 }

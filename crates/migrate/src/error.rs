@@ -56,7 +56,9 @@ pub enum EngineError {
         reason: String,
     },
     /// An amendment would change what was already done.
-    #[error("step `{step}` is {state} already: an amendment keeps steps that were begun as they are, in their order")]
+    #[error(
+        "step `{step}` is {state} already: an amendment keeps steps that were begun as they are, in their order"
+    )]
     AmendsThePast {
         /// Which.
         step: String,

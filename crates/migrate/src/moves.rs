@@ -58,13 +58,17 @@ pub struct Surroundings {
 #[derive(Debug, thiserror::Error)]
 pub enum MoveError {
     /// The id would be ambiguous in names of cuts and files.
-    #[error("`{id}` cannot be the id of a move: use 1 to 64 of a-z, 0-9, `-`, `.`, beginning with a letter")]
+    #[error(
+        "`{id}` cannot be the id of a move: use 1 to 64 of a-z, 0-9, `-`, `.`, beginning with a letter"
+    )]
     Id {
         /// What was given.
         id: String,
     },
     /// A volume nobody can steer.
-    #[error("volume {volume} has no control sockets: give --source-control and --target-control for each volume, in the runbook's order")]
+    #[error(
+        "volume {volume} has no control sockets: give --source-control and --target-control for each volume, in the runbook's order"
+    )]
     Wiring {
         /// Which.
         volume: String,
@@ -80,12 +84,25 @@ impl Move {
     /// [`MoveError`].
     pub fn validate(&self) -> Result<(), MoveError> {
         let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
-        let begins = self.id.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+        let begins = self
+            .id
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_lowercase());
         if !begins || self.id.len() > 64 || !self.id.bytes().all(allowed) {
-            return Err(MoveError::Id { id: self.id.clone() });
+            return Err(MoveError::Id {
+                id: self.id.clone(),
+            });
         }
-        match self.runbook.volumes.iter().find(|volume| !self.wiring.contains_key(&volume.name)) {
-            Some(volume) => Err(MoveError::Wiring { volume: volume.name.clone() }),
+        match self
+            .runbook
+            .volumes
+            .iter()
+            .find(|volume| !self.wiring.contains_key(&volume.name))
+        {
+            Some(volume) => Err(MoveError::Wiring {
+                volume: volume.name.clone(),
+            }),
             None => Ok(()),
         }
     }
@@ -113,7 +130,11 @@ impl Move {
 
     /// Names of its volumes.
     pub fn volumes(&self) -> Vec<&str> {
-        self.runbook.volumes.iter().map(|volume| volume.name.as_str()).collect()
+        self.runbook
+            .volumes
+            .iter()
+            .map(|volume| volume.name.as_str())
+            .collect()
     }
 
     /// The move as gates see it.

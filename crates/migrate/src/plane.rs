@@ -71,7 +71,9 @@ impl dyn DataPlane {
     pub fn status(&self, volume: &str, side: Side) -> Result<Status, PlaneError> {
         match self.ask(volume, side, &Request::Status)? {
             Response::Status(status) => Ok(*status),
-            other => Err(PlaneError::Refused { reason: format!("asked for the status, got {other:?}") }),
+            other => Err(PlaneError::Refused {
+                reason: format!("asked for the status, got {other:?}"),
+            }),
         }
     }
 }
@@ -91,13 +93,17 @@ impl DataPlane for ControlPlane {
             (Some(wiring), Side::Source) => &wiring.source_control,
             (Some(wiring), Side::Target) => &wiring.target_control,
             (None, _) => {
-                return Err(PlaneError::Refused { reason: format!("the move names no control socket for {volume}") });
+                return Err(PlaneError::Refused {
+                    reason: format!("the move names no control socket for {volume}"),
+                });
             }
         };
         let asked = ControlClient::connect(socket).and_then(|mut client| client.request(request));
         asked.map_err(|error| match error {
             ControlError::Refused { reason } => PlaneError::Refused { reason },
-            other => PlaneError::Unreachable { reason: other.to_string() },
+            other => PlaneError::Unreachable {
+                reason: other.to_string(),
+            },
         })
     }
 }

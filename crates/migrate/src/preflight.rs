@@ -40,16 +40,44 @@ pub struct Check {
 pub fn compare_sites(source: &[SiteFacts], target: &[SiteFacts]) -> Vec<Check> {
     let mut checks = Vec::new();
     for here in source {
-        let there = target.iter().find(|there| there.data_store == here.data_store).cloned().unwrap_or_default();
+        let there = target
+            .iter()
+            .find(|there| there.data_store == here.data_store)
+            .cloned()
+            .unwrap_or_default();
         let pairs = [
-            ("architecture", Text::new("处理器架构", "processor architecture"), &here.architecture, &there.architecture),
-            ("page-size", Text::new("内存页大小", "page size"), &here.page_size, &there.page_size),
-            ("engine-version", Text::new("引擎版本", "engine version"), &here.engine_version, &there.engine_version),
-            ("collation", Text::new("排序规则", "collation"), &here.collation, &there.collation),
+            (
+                "architecture",
+                Text::new("处理器架构", "processor architecture"),
+                &here.architecture,
+                &there.architecture,
+            ),
+            (
+                "page-size",
+                Text::new("内存页大小", "page size"),
+                &here.page_size,
+                &there.page_size,
+            ),
+            (
+                "engine-version",
+                Text::new("引擎版本", "engine version"),
+                &here.engine_version,
+                &there.engine_version,
+            ),
+            (
+                "collation",
+                Text::new("排序规则", "collation"),
+                &here.collation,
+                &there.collation,
+            ),
         ];
         for (name, title, at_source, at_target) in pairs {
             let passed = at_source.is_some() && at_source == at_target;
-            let reason = if passed { Text::default() } else { refusal(&here.data_store, &title, at_source, at_target) };
+            let reason = if passed {
+                Text::default()
+            } else {
+                refusal(&here.data_store, &title, at_source, at_target)
+            };
             checks.push(Check {
                 name: name.to_owned(),
                 data_store: here.data_store.clone(),
@@ -67,8 +95,18 @@ fn refusal(store: &str, title: &Text, source: &Option<String>, target: &Option<S
     let zh = |value: &Option<String>| value.clone().unwrap_or_else(|| "未知".into());
     let en = |value: &Option<String>| value.clone().unwrap_or_else(|| "unknown".into());
     Text::new(
-        format!("{store}：{}在源端为 {}，在目标端为 {}，块复制不能跨越", title.zh, zh(source), zh(target)),
-        format!("{store}: {} is {} at the source and {} at the target; a block copy cannot cross that", title.en, en(source), en(target)),
+        format!(
+            "{store}：{}在源端为 {}，在目标端为 {}，块复制不能跨越",
+            title.zh,
+            zh(source),
+            zh(target)
+        ),
+        format!(
+            "{store}: {} is {} at the source and {} at the target; a block copy cannot cross that",
+            title.en,
+            en(source),
+            en(target)
+        ),
     )
 }
 
@@ -101,9 +139,15 @@ mod tests {
             there
         };
         let cases = [
-            ("architecture", other(|it| it.architecture = Some("arm64".into()))),
+            (
+                "architecture",
+                other(|it| it.architecture = Some("arm64".into())),
+            ),
             ("page-size", other(|it| it.page_size = Some("65536".into()))),
-            ("engine-version", other(|it| it.engine_version = Some("16.1".into()))),
+            (
+                "engine-version",
+                other(|it| it.engine_version = Some("16.1".into())),
+            ),
             ("collation", other(|it| it.collation = None)),
         ];
         for (name, there) in cases {
@@ -117,8 +161,22 @@ mod tests {
 
     #[test]
     fn what_neither_side_knows_never_passes() {
-        let unknown = SiteFacts { data_store: "d".into(), ..SiteFacts::default() };
-        assert!(compare_sites(std::slice::from_ref(&unknown), std::slice::from_ref(&unknown)).iter().all(|check| !check.passed));
-        assert!(compare_sites(&[facts()], &[]).iter().all(|check| !check.passed));
+        let unknown = SiteFacts {
+            data_store: "d".into(),
+            ..SiteFacts::default()
+        };
+        assert!(
+            compare_sites(
+                std::slice::from_ref(&unknown),
+                std::slice::from_ref(&unknown)
+            )
+            .iter()
+            .all(|check| !check.passed)
+        );
+        assert!(
+            compare_sites(&[facts()], &[])
+                .iter()
+                .all(|check| !check.passed)
+        );
     }
 }

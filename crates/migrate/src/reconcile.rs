@@ -28,9 +28,13 @@ pub(crate) fn parse_facts(stdout: &str) -> Result<Facts, String> {
         .map_err(|error| format!("expected one JSON object of integers and strings: {error}"))?;
     let plain = |value: &Value| value.is_string() || value.is_i64() || value.is_u64();
     match facts.iter().find(|(_, value)| !plain(value)) {
-        Some((name, value)) => Err(format!("`{name}` is {value}: expected an integer or a string")),
+        Some((name, value)) => Err(format!(
+            "`{name}` is {value}: expected an integer or a string"
+        )),
         None if facts.is_empty() => Err("no figures were printed".into()),
-        None if facts.len() > FACTS_MAX => Err(format!("{} figures: at most {FACTS_MAX}", facts.len())),
+        None if facts.len() > FACTS_MAX => {
+            Err(format!("{} figures: at most {FACTS_MAX}", facts.len()))
+        }
         None => Ok(facts),
     }
 }
@@ -44,9 +48,10 @@ pub fn compare_facts(before: &Facts, after: &Facts, rules: &Reconcile) -> Vec<Di
         let rule = rules.rules.get(name).copied().unwrap_or(rules.default_rule);
         let holds = match (was, is, rule) {
             (Some(was), Some(is), Rule::Equal) => was == is,
-            (Some(was), Some(is), Rule::AtLeast) => {
-                was.as_i64().zip(is.as_i64()).is_some_and(|(was, is)| is >= was)
-            }
+            (Some(was), Some(is), Rule::AtLeast) => was
+                .as_i64()
+                .zip(is.as_i64())
+                .is_some_and(|(was, is)| is >= was),
             _ => false,
         };
         if !holds {
@@ -83,7 +88,10 @@ mod tests {
     #[test]
     fn growth_is_allowed_only_where_the_rule_says_so() {
         let before = facts(r#"{"rows": 10, "sum": 0}"#);
-        assert_eq!(compare_facts(&before, &facts(r#"{"rows": 12, "sum": 0}"#), &rules()), []);
+        assert_eq!(
+            compare_facts(&before, &facts(r#"{"rows": 12, "sum": 0}"#), &rules()),
+            []
+        );
         let differences = compare_facts(&before, &facts(r#"{"rows": 9, "sum": 1}"#), &rules());
         let names: Vec<&str> = differences.iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["rows", "sum"]);
@@ -98,7 +106,11 @@ mod tests {
 
     #[test]
     fn floats_and_empty_output_are_refused() {
-        assert!(parse_facts(r#"{"sum": 1.5}"#).unwrap_err().contains("`sum`"));
+        assert!(
+            parse_facts(r#"{"sum": 1.5}"#)
+                .unwrap_err()
+                .contains("`sum`")
+        );
         assert!(parse_facts("{}").is_err());
         assert!(parse_facts("12").is_err());
     }

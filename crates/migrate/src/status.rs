@@ -83,7 +83,11 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError`].
-    pub async fn status(&self, id: &str, surroundings: &Surroundings) -> Result<MoveStatus, EngineError> {
+    pub async fn status(
+        &self,
+        id: &str,
+        surroundings: &Surroundings,
+    ) -> Result<MoveStatus, EngineError> {
         let a_move = self.load(id).await?;
         let mut lives = self.lives(id).await?;
         let digest = a_move.digest(surroundings)?;
@@ -109,7 +113,10 @@ impl Engine {
         Ok(MoveStatus {
             approvals: self.approval_views(&a_move, &digest).await?,
             rollback: self.assess_rollback(&a_move).await?,
-            next: steps.iter().find(|step| step.state != StepState::Done).map(|step| step.id.clone()),
+            next: steps
+                .iter()
+                .find(|step| step.state != StepState::Done)
+                .map(|step| step.id.clone()),
             application: a_move.application,
             requester: a_move.requester,
             id: a_move.id,
@@ -118,16 +125,29 @@ impl Engine {
         })
     }
 
-    async fn approval_views(&self, a_move: &Move, digest: &str) -> Result<Vec<ApprovalView>, EngineError> {
+    async fn approval_views(
+        &self,
+        a_move: &Move,
+        digest: &str,
+    ) -> Result<Vec<ApprovalView>, EngineError> {
         let people = self.people().await?;
         let mut views = Vec::new();
         for approval in self.decisions(&a_move.id).await? {
             let person = people.iter().find(|person| person.id == approval.person);
             let on_whole = matches!(approval.subject_kind.as_str(), "move" | "retire");
-            let maker = if on_whole { a_move.requester.as_str() } else { "" };
-            let mut refusal = check(&approval, person, maker, &[]).err().map(|refusal| refusal.text());
+            let maker = if on_whole {
+                a_move.requester.as_str()
+            } else {
+                ""
+            };
+            let mut refusal = check(&approval, person, maker, &[])
+                .err()
+                .map(|refusal| refusal.text());
             if on_whole && approval.subject_digest != digest && refusal.is_none() {
-                refusal = Some(Text::new("迁移单在此之后已变更，审批作废", "the move has changed since: this approval is void"));
+                refusal = Some(Text::new(
+                    "迁移单在此之后已变更，审批作废",
+                    "the move has changed since: this approval is void",
+                ));
             }
             views.push(ApprovalView {
                 person: approval.person,

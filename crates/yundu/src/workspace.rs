@@ -135,6 +135,28 @@ impl Workspace {
         self.root.join(PEOPLE_KEYS).join(format!("{id}.key"))
     }
 
+    /// Keeps others from running a move while the file that is returned is open.
+    pub fn lock_move(&self, context: &Context, id: &str) -> Result<std::fs::File, Failure> {
+        let shown: String = id
+            .chars()
+            .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))
+            .collect();
+        let path = self.root.join(format!(".move-{shown}.lock"));
+        let file = std::fs::File::create(&path)
+            .with_context(|| format!("lock {}", path.display()))
+            .environment()?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(_) => {
+                let text = context.tr(
+                    "另一个进程正在运行这个迁移单",
+                    "another process is running this move",
+                );
+                Err(Failure::Refused(anyhow!("{id}: {text}")))
+            }
+        }
+    }
+
     /// Waits for `work` on this thread.
     pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)

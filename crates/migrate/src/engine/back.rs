@@ -17,7 +17,12 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError`].
-    pub async fn roll_back(&self, id: &str, surroundings: &Surroundings, keep: Option<&str>) -> Result<Outcome, EngineError> {
+    pub async fn roll_back(
+        &self,
+        id: &str,
+        surroundings: &Surroundings,
+        keep: Option<&str>,
+    ) -> Result<Outcome, EngineError> {
         let a_move = self.load(id).await?;
         let first = match keep {
             Some(step) => self.position(&a_move, step)? + 1,
@@ -35,18 +40,30 @@ impl Engine {
                 break;
             }
             let resumed = life.state == StepState::RollingBack;
-            let mut current = Current { a_move: &a_move, surroundings, step, life, resumed };
+            let mut current = Current {
+                a_move: &a_move,
+                surroundings,
+                step,
+                life,
+                resumed,
+            };
             match self.undo(&mut current).await {
                 Ok(()) => undone.push(step.id.clone()),
                 Err(Trouble::Engine(error)) => return Err(error),
                 Err(Trouble::Failed(reason) | Trouble::Interrupted(reason)) => {
                     self.settle(id).await?;
-                    return Ok(Outcome::Failed { step: step.id.clone(), reason });
+                    return Ok(Outcome::Failed {
+                        step: step.id.clone(),
+                        reason,
+                    });
                 }
             }
         }
         self.settle(id).await?;
-        Ok(Outcome::RolledBack { steps: undone, stopped_at })
+        Ok(Outcome::RolledBack {
+            steps: undone,
+            stopped_at,
+        })
     }
 
     async fn undo(&self, current: &mut Current<'_>) -> Result<(), Trouble> {
@@ -59,11 +76,18 @@ impl Engine {
             self.keep(current, vec![record], "rolling back").await?;
         }
         let title = &current.step.title;
-        self.tell(current.step, Text::new(format!("回退：{}", title.zh), format!("rolling back: {}", title.en)));
+        self.tell(
+            current.step,
+            Text::new(
+                format!("回退：{}", title.zh),
+                format!("rolling back: {}", title.en),
+            ),
+        );
         let outcome = self.perform_back(current).await?;
         current.life.state = StepState::RolledBack;
         current.life.ended_us = Some(self.clock.now_us());
-        let body = json!({ "step": current.step.id, "attempt": current.life.attempt, "outcome": outcome });
+        let body =
+            json!({ "step": current.step.id, "attempt": current.life.attempt, "outcome": outcome });
         let record = self.evidence(current, "step.rolled-back", "rolled-back", body);
         Ok(self.keep(current, vec![record], "rolled back").await?)
     }
@@ -82,15 +106,22 @@ impl Engine {
 
     async fn detach(&self, current: &mut Current<'_>) -> Result<Value, Trouble> {
         for volume in current.a_move.volumes() {
-            let status = self.volume_status(volume, Side::Source).await.map_err(Trouble::plane)?;
+            let status = self
+                .volume_status(volume, Side::Source)
+                .await
+                .map_err(Trouble::plane)?;
             if status.role != Role::Primary {
                 return Err(Trouble::failed(
                     format!("卷 {volume} 的主端不在源端：先回退切换"),
-                    format!("the source of volume {volume} is not primary: roll the cut-over back first"),
+                    format!(
+                        "the source of volume {volume} is not primary: roll the cut-over back first"
+                    ),
                 ));
             }
             if status.peer.is_some() {
-                self.ask(volume, Side::Source, Request::Detach).await.map_err(Trouble::plane)?;
+                self.ask(volume, Side::Source, Request::Detach)
+                    .await
+                    .map_err(Trouble::plane)?;
                 self.point(&current.step.id, "detached")?;
             }
         }
@@ -100,8 +131,14 @@ impl Engine {
 
 fn no_way_back(step: &Step) -> Option<Text> {
     match (&step.action, &step.way_back) {
-        (Action::Retire(_), _) => Some(Text::new("源端已销毁，无法回退", "the source is destroyed: there is no way back")),
-        (Action::Command(_), None) => Some(Text::new("此命令没有回退办法（runbook 中没有 way_back）", "this command has no way_back in the runbook")),
+        (Action::Retire(_), _) => Some(Text::new(
+            "源端已销毁，无法回退",
+            "the source is destroyed: there is no way back",
+        )),
+        (Action::Command(_), None) => Some(Text::new(
+            "此命令没有回退办法（runbook 中没有 way_back）",
+            "this command has no way_back in the runbook",
+        )),
         _ => None,
     }
 }

@@ -18,11 +18,20 @@ pub(super) fn cut_id(cut: &str, volume: &str, way: &str) -> String {
 
 impl Engine {
     pub(super) fn cut_name(current: &Current<'_>) -> String {
-        format!("{}/{}/{}", current.a_move.id, current.step.id, current.life.attempt)
+        format!(
+            "{}/{}/{}",
+            current.a_move.id, current.step.id, current.life.attempt
+        )
     }
 
     /// Hands the primary role of a volume to `to`, once per name, and notes it.
-    pub(super) async fn cut(&self, current: &mut Current<'_>, volume: &str, way: &str, to: Side) -> Result<Handover, Trouble> {
+    pub(super) async fn cut(
+        &self,
+        current: &mut Current<'_>,
+        volume: &str,
+        way: &str,
+        to: Side,
+    ) -> Result<Handover, Trouble> {
         let part = format!("{way}/{volume}");
         if let Some(value) = current.life.progress.get(&part) {
             return Ok(super::keep::document(&part, value.clone())?);
@@ -31,13 +40,18 @@ impl Engine {
         let handover = match self.past_handover(volume, &id).await {
             Some(handover) => handover,
             None => {
-                self.until_in_step(current, volume, IN_STEP_TIMEOUT_S).await?;
-                let handover = self.request_cut(volume, &id, to).await.map_err(Trouble::plane)?;
+                self.until_in_step(current, volume, IN_STEP_TIMEOUT_S)
+                    .await?;
+                let handover = self
+                    .request_cut(volume, &id, to)
+                    .await
+                    .map_err(Trouble::plane)?;
                 self.point(&current.step.id, &format!("cut {way}"))?;
                 handover
             }
         };
-        self.keep_part(current, &part, json!(handover), vec![]).await?;
+        self.keep_part(current, &part, json!(handover), vec![])
+            .await?;
         Ok(handover)
     }
 
@@ -45,7 +59,9 @@ impl Engine {
     async fn past_handover(&self, volume: &str, id: &str) -> Option<Handover> {
         for side in [Side::Source, Side::Target] {
             let status = self.volume_status(volume, side).await.ok();
-            let handover = status.and_then(|status| status.handover).filter(|handover| handover.id == id);
+            let handover = status
+                .and_then(|status| status.handover)
+                .filter(|handover| handover.id == id);
             if handover.is_some() {
                 return handover;
             }
@@ -55,12 +71,21 @@ impl Engine {
 
     async fn request_cut(&self, volume: &str, id: &str, to: Side) -> Result<Handover, PlaneError> {
         // The source keeps the clients' connections, so it is asked first; either side can tell.
-        let mut last = PlaneError::Unreachable { reason: String::new() };
+        let mut last = PlaneError::Unreachable {
+            reason: String::new(),
+        };
         for side in [Side::Source, Side::Target] {
-            let request = Request::Cutover { id: id.to_owned(), to_me: side == to };
+            let request = Request::Cutover {
+                id: id.to_owned(),
+                to_me: side == to,
+            };
             match self.ask(volume, side, request).await {
                 Ok(Response::Handover(handover)) => return Ok(handover),
-                Ok(other) => return Err(PlaneError::Unreachable { reason: format!("asked for a hand-over, got {other:?}") }),
+                Ok(other) => {
+                    return Err(PlaneError::Unreachable {
+                        reason: format!("asked for a hand-over, got {other:?}"),
+                    });
+                }
                 Err(error @ PlaneError::Refused { .. }) => return Err(error),
                 Err(error) => last = error,
             }
@@ -75,7 +100,9 @@ impl Engine {
         }
         for volume in current.a_move.volumes() {
             for side in [Side::Source, Side::Target] {
-                self.ask(volume, side, Request::ResetMeters).await.map_err(Trouble::plane)?;
+                self.ask(volume, side, Request::ResetMeters)
+                    .await
+                    .map_err(Trouble::plane)?;
             }
         }
         Ok(self.keep_part(current, name, json!(true), vec![]).await?)
@@ -98,7 +125,10 @@ impl Engine {
         let (mut hold_us, mut total_us) = (0, 0);
         for volume in current.a_move.volumes() {
             let handover = self.cut(current, volume, "over", Side::Target).await?;
-            (hold_us, total_us) = (hold_us.max(handover.hold_us), total_us.max(handover.total_us));
+            (hold_us, total_us) = (
+                hold_us.max(handover.hold_us),
+                total_us.max(handover.total_us),
+            );
         }
         let stall_us_max = self.longest_wait_us(current).await.max(hold_us);
         let body = json!({
@@ -110,7 +140,8 @@ impl Engine {
         });
         if !current.life.progress.contains_key("cut") {
             let record = self.evidence(current, "cutover.done", "cut", body.clone());
-            self.keep_part(current, "cut", json!(true), vec![record]).await?;
+            self.keep_part(current, "cut", json!(true), vec![record])
+                .await?;
         }
         self.ingest(current.a_move).await?;
         Ok(Performed::Done(body))
@@ -121,8 +152,14 @@ impl Engine {
         let mut rollback_us = 0;
         for volume in current.a_move.volumes() {
             let way = "back";
-            let known = current.life.progress.contains_key(&format!("{way}/{volume}"));
-            let source = self.volume_status(volume, Side::Source).await.map_err(Trouble::plane)?;
+            let known = current
+                .life
+                .progress
+                .contains_key(&format!("{way}/{volume}"));
+            let source = self
+                .volume_status(volume, Side::Source)
+                .await
+                .map_err(Trouble::plane)?;
             if known || source.role != Role::Primary {
                 let handover = self.cut(current, volume, way, Side::Source).await?;
                 rollback_us = rollback_us.max(handover.total_us);
@@ -130,22 +167,44 @@ impl Engine {
         }
         let body = json!({ "cut": Self::cut_name(current), "rollback_us": rollback_us });
         let record = self.evidence(current, "rollback.done", "cut-back", body.clone());
-        if !current.life.progress.contains_key("cut-back") {
-            self.keep_part(current, "cut-back", json!(true), vec![record]).await?;
+        // Where nothing had been cut over, no way back was measured either.
+        let was_cut = current
+            .life
+            .progress
+            .keys()
+            .any(|part| part.starts_with("back/"));
+        if was_cut && !current.life.progress.contains_key("cut-back") {
+            self.keep_part(current, "cut-back", json!(true), vec![record])
+                .await?;
         }
         self.ingest(current.a_move).await?;
         Ok(body)
     }
 
-    pub(super) async fn rehearse(&self, current: &mut Current<'_>, settings: &Rehearse) -> Result<Performed, Trouble> {
+    pub(super) async fn rehearse(
+        &self,
+        current: &mut Current<'_>,
+        settings: &Rehearse,
+    ) -> Result<Performed, Trouble> {
         self.reset_meters(current, "meters").await?;
         let (mut hold_us, mut total_us, mut rollback_us) = (0, 0, 0);
         for volume in current.a_move.volumes() {
             let handover = self.cut(current, volume, "over", Side::Target).await?;
-            (hold_us, total_us) = (hold_us.max(handover.hold_us), total_us.max(handover.total_us));
+            (hold_us, total_us) = (
+                hold_us.max(handover.hold_us),
+                total_us.max(handover.total_us),
+            );
         }
-        self.tell(current.step, Text::new(format!("已切到目标端，停顿 {hold_us} µs"), format!("at the target, held {hold_us} µs")));
-        let checked = self.rehearsal_check(current, "check", &settings.check, settings.timeout_s).await?;
+        self.tell(
+            current.step,
+            Text::new(
+                format!("已切到目标端，停顿 {hold_us} µs"),
+                format!("at the target, held {hold_us} µs"),
+            ),
+        );
+        let checked = self
+            .rehearsal_check(current, "check", &settings.check, settings.timeout_s)
+            .await?;
         for volume in current.a_move.volumes() {
             // Whatever stands in the way, the rehearsal is over only when the source is primary.
             let back = self.cut(current, volume, "back", Side::Source).await;
@@ -153,14 +212,29 @@ impl Engine {
                 Trouble::Failed(reason) => Trouble::Interrupted(reason),
                 other => other,
             })?;
-            (hold_us, rollback_us) = (hold_us.max(handover.hold_us), rollback_us.max(handover.total_us));
+            (hold_us, rollback_us) = (
+                hold_us.max(handover.hold_us),
+                rollback_us.max(handover.total_us),
+            );
         }
-        let after = self.rehearsal_check(current, "check-after", &settings.check_after, settings.timeout_s).await?;
+        let after = self
+            .rehearsal_check(
+                current,
+                "check-after",
+                &settings.check_after,
+                settings.timeout_s,
+            )
+            .await?;
         let stall_us_max = self.longest_wait_us(current).await.max(hold_us);
         let told = |value: &Value| value.get("lost_writes").and_then(Value::as_i64);
         // Both hand-overs waited for both copies to be in step: nothing acknowledged was behind.
         let lost_writes = told(&after).or_else(|| told(&checked)).unwrap_or(0);
-        let failure = [&checked, &after].into_iter().find_map(|value| value.get("failed").and_then(Value::as_str).map(str::to_owned));
+        let failure = [&checked, &after].into_iter().find_map(|value| {
+            value
+                .get("failed")
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        });
         let body = json!({
             "succeeded": failure.is_none() && lost_writes == 0,
             "cut": Self::cut_name(current),
@@ -174,18 +248,31 @@ impl Engine {
         });
         if !current.life.progress.contains_key("drill") {
             let record = self.evidence(current, "drill.rehearsed", "drill", body.clone());
-            self.keep_part(current, "drill", json!(true), vec![record]).await?;
+            self.keep_part(current, "drill", json!(true), vec![record])
+                .await?;
         }
         self.ingest(current.a_move).await?;
         match failure {
-            Some(reason) => Err(Trouble::failed(format!("演练检查没有通过（已切回源端）：{reason}"), format!("the rehearsal's check failed (back at the source): {reason}"))),
-            None if lost_writes > 0 => Err(Trouble::failed(format!("演练丢失了 {lost_writes} 笔写入"), format!("the rehearsal lost {lost_writes} writes"))),
+            Some(reason) => Err(Trouble::failed(
+                format!("演练检查没有通过（已切回源端）：{reason}"),
+                format!("the rehearsal's check failed (back at the source): {reason}"),
+            )),
+            None if lost_writes > 0 => Err(Trouble::failed(
+                format!("演练丢失了 {lost_writes} 笔写入"),
+                format!("the rehearsal lost {lost_writes} writes"),
+            )),
             None => Ok(Performed::Done(body)),
         }
     }
 
     /// Runs a check of the rehearsal once; its failure is noted, not raised: the way back comes first.
-    async fn rehearsal_check(&self, current: &mut Current<'_>, part: &str, argv: &[String], timeout_s: u64) -> Result<Value, Trouble> {
+    async fn rehearsal_check(
+        &self,
+        current: &mut Current<'_>,
+        part: &str,
+        argv: &[String],
+        timeout_s: u64,
+    ) -> Result<Value, Trouble> {
         if let Some(value) = current.life.progress.get(part) {
             return Ok(value.clone());
         }

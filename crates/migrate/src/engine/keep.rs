@@ -30,14 +30,24 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::MoveExists`].
-    pub async fn create(store: &Store, a_move: &Move, surroundings: &Surroundings) -> Result<String, EngineError> {
+    pub async fn create(
+        store: &Store,
+        a_move: &Move,
+        surroundings: &Surroundings,
+    ) -> Result<String, EngineError> {
         let digest = a_move.digest(surroundings)?;
         let mut change = store.begin().await?;
         if change.move_row(&a_move.id).await?.is_some() {
-            return Err(EngineError::MoveExists { id: a_move.id.clone() });
+            return Err(EngineError::MoveExists {
+                id: a_move.id.clone(),
+            });
         }
-        change.put_move(&row(a_move, "open", &digest, a_move.created_us)?).await?;
-        change.record(&born(a_move, "move.created", &digest, a_move.created_us)?).await?;
+        change
+            .put_move(&row(a_move, "open", &digest, a_move.created_us)?)
+            .await?;
+        change
+            .record(&born(a_move, "move.created", &digest, a_move.created_us)?)
+            .await?;
         change.commit().await?;
         Ok(digest)
     }
@@ -47,32 +57,49 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::AmendsThePast`].
-    pub async fn amend(&self, amended: &Move, surroundings: &Surroundings) -> Result<String, EngineError> {
+    pub async fn amend(
+        &self,
+        amended: &Move,
+        surroundings: &Surroundings,
+    ) -> Result<String, EngineError> {
         let before = self.load(&amended.id).await?;
         let lives = self.lives(&amended.id).await?;
         for (position, step) in before.runbook.steps.iter().enumerate() {
-            let Some(life) = lives.get(&step.id).filter(|life| life.attempt > 0) else { continue };
+            let Some(life) = lives.get(&step.id).filter(|life| life.attempt > 0) else {
+                continue;
+            };
             let same = amended.runbook.steps.get(position).is_some_and(|other| {
                 // A step under way or done is history; one that failed or waits may be corrected.
                 let settled = matches!(life.state.name(), "done" | "intended" | "rolling-back");
                 other.id == step.id && (!settled || other == step)
             });
             if !same {
-                return Err(EngineError::AmendsThePast { step: step.id.clone(), state: life.state.name() });
+                return Err(EngineError::AmendsThePast {
+                    step: step.id.clone(),
+                    state: life.state.name(),
+                });
             }
         }
         let digest = amended.digest(surroundings)?;
         let at_us = self.clock.now_us();
         let mut change = self.store.begin().await?;
-        change.put_move(&row(amended, "open", &digest, at_us)?).await?;
-        change.record(&born(amended, "move.amended", &digest, at_us)?).await?;
+        change
+            .put_move(&row(amended, "open", &digest, at_us)?)
+            .await?;
+        change
+            .record(&born(amended, "move.amended", &digest, at_us)?)
+            .await?;
         change.commit().await?;
         self.settle(&amended.id).await?;
         Ok(digest)
     }
 
     /// The last step is done.
-    pub(crate) async fn finish(&self, a_move: &Move, surroundings: &Surroundings) -> Result<(), EngineError> {
+    pub(crate) async fn finish(
+        &self,
+        a_move: &Move,
+        surroundings: &Surroundings,
+    ) -> Result<(), EngineError> {
         let digest = a_move.digest(surroundings)?;
         let at_us = self.clock.now_us();
         let mut change = self.store.begin().await?;
@@ -80,8 +107,18 @@ impl Engine {
         if known.is_some_and(|row| row.state == "done") {
             return Ok(());
         }
-        change.put_move(&row(a_move, "done", &digest, at_us)?).await?;
-        change.record(&self.about(&a_move.id, "move.done", &format!("done/{at_us}"), "yundu", json!({}))).await?;
+        change
+            .put_move(&row(a_move, "done", &digest, at_us)?)
+            .await?;
+        change
+            .record(&self.about(
+                &a_move.id,
+                "move.done",
+                &format!("done/{at_us}"),
+                "yundu",
+                json!({}),
+            ))
+            .await?;
         change.commit().await?;
         Ok(())
     }
@@ -93,7 +130,12 @@ impl Engine {
     pub(crate) async fn lives(&self, id: &str) -> Result<BTreeMap<String, StepLife>, EngineError> {
         let rows = self.store.read().await?.steps(id).await?;
         rows.into_iter()
-            .map(|row| Ok((row.step_id.clone(), document(&format!("step {}", row.step_id), row.document)?)))
+            .map(|row| {
+                Ok((
+                    row.step_id.clone(),
+                    document(&format!("step {}", row.step_id), row.document)?,
+                ))
+            })
             .collect()
     }
 
@@ -135,12 +177,31 @@ impl Engine {
     }
 
     /// Evidence of a step's present attempt; `name` makes its id, the same after a crash.
-    pub(crate) fn evidence(&self, current: &Current<'_>, kind: &str, name: &str, body: Value) -> Record {
+    pub(crate) fn evidence(
+        &self,
+        current: &Current<'_>,
+        kind: &str,
+        name: &str,
+        body: Value,
+    ) -> Record {
         let suffix = format!("{}/{}/{name}", current.step.id, current.life.attempt);
-        self.about(&current.a_move.id, kind, &suffix, &current.step.operator, body)
+        self.about(
+            &current.a_move.id,
+            kind,
+            &suffix,
+            &current.step.operator,
+            body,
+        )
     }
 
-    pub(crate) fn about(&self, id: &str, kind: &str, suffix: &str, actor: &str, body: Value) -> Record {
+    pub(crate) fn about(
+        &self,
+        id: &str,
+        kind: &str,
+        suffix: &str,
+        actor: &str,
+        body: Value,
+    ) -> Record {
         Record {
             id: format!("{id}/{suffix}"),
             kind: kind.to_owned(),
@@ -164,7 +225,8 @@ fn row(a_move: &Move, state: &str, digest: &str, at_us: i64) -> Result<MoveRow, 
         id: a_move.id.clone(),
         state: state.to_owned(),
         digest: digest.to_owned(),
-        document: serde_json::to_value(a_move).map_err(|source| EngineError::Document { what, source })?,
+        document: serde_json::to_value(a_move)
+            .map_err(|source| EngineError::Document { what, source })?,
         at_us,
     })
 }
@@ -192,5 +254,8 @@ fn born(a_move: &Move, kind: &str, digest: &str, at_us: i64) -> Result<Record, E
 }
 
 pub(crate) fn document<T: DeserializeOwned>(what: &str, value: Value) -> Result<T, EngineError> {
-    serde_json::from_value(value).map_err(|source| EngineError::Document { what: what.to_owned(), source })
+    serde_json::from_value(value).map_err(|source| EngineError::Document {
+        what: what.to_owned(),
+        source,
+    })
 }

@@ -17,16 +17,31 @@ const EVENT_PAGES_MAX: usize = 1_000;
 
 impl Engine {
     /// Asks a volume process away from this thread.
-    pub(crate) async fn ask(&self, volume: &str, side: Side, request: Request) -> Result<Response, PlaneError> {
+    pub(crate) async fn ask(
+        &self,
+        volume: &str,
+        side: Side,
+        request: Request,
+    ) -> Result<Response, PlaneError> {
         let (plane, volume) = (self.plane.clone(), volume.to_owned());
         let asked = tokio::task::spawn_blocking(move || plane.ask(&volume, side, &request)).await;
-        asked.unwrap_or_else(|error| Err(PlaneError::Unreachable { reason: error.to_string() }))
+        asked.unwrap_or_else(|error| {
+            Err(PlaneError::Unreachable {
+                reason: error.to_string(),
+            })
+        })
     }
 
-    pub(crate) async fn volume_status(&self, volume: &str, side: Side) -> Result<Status, PlaneError> {
+    pub(crate) async fn volume_status(
+        &self,
+        volume: &str,
+        side: Side,
+    ) -> Result<Status, PlaneError> {
         match self.ask(volume, side, Request::Status).await? {
             Response::Status(status) => Ok(*status),
-            other => Err(PlaneError::Refused { reason: format!("asked for the status, got {other:?}") }),
+            other => Err(PlaneError::Refused {
+                reason: format!("asked for the status, got {other:?}"),
+            }),
         }
     }
 
@@ -53,14 +68,23 @@ impl Engine {
         Ok(())
     }
 
-    async fn ingest_from(&self, a_move: &Move, volume: &str, side: Side) -> Result<bool, EngineError> {
+    async fn ingest_from(
+        &self,
+        a_move: &Move,
+        volume: &str,
+        side: Side,
+    ) -> Result<bool, EngineError> {
         let cursor = format!("{}/{volume}/{side:?}", a_move.id);
         for _ in 0..EVENT_PAGES_MAX {
             let since = self.store.read().await?.volume_cursor(&cursor).await?;
-            let Ok(Response::Events { events }) = self.ask(volume, side, Request::Events { since }).await else {
+            let Ok(Response::Events { events }) =
+                self.ask(volume, side, Request::Events { since }).await
+            else {
                 return Ok(false);
             };
-            let Some(last) = events.last().map(|event| event.sequence) else { return Ok(true) };
+            let Some(last) = events.last().map(|event| event.sequence) else {
+                return Ok(true);
+            };
             let mut change = self.store.begin().await?;
             for event in &events {
                 change.record(&of_event(a_move, volume, event)).await?;
@@ -78,7 +102,12 @@ impl Engine {
     }
 
     pub(crate) async fn latest(&self, id: &str, kind: &str) -> Result<Option<Record>, EngineError> {
-        Ok(self.ledger_records(id).await?.into_iter().rev().find(|record| record.kind == kind))
+        Ok(self
+            .ledger_records(id)
+            .await?
+            .into_iter()
+            .rev()
+            .find(|record| record.kind == kind))
     }
 
     /// Whether one can go back now, how long it would take and what it would lose.
@@ -101,24 +130,41 @@ impl Engine {
             if let Some((side, status)) = view.primary() {
                 let suffix = format!("status/{}/{at_us}", view.volume);
                 let body = status_body(&view.volume, side, status);
-                change.record(&self.at(a_move, "volume.status", &suffix, at_us, body)).await?;
+                change
+                    .record(&self.at(a_move, "volume.status", &suffix, at_us, body))
+                    .await?;
             }
         }
         let body = json!(assessment);
-        change.record(&self.at(a_move, "rollback.assessed", &format!("rollback/{at_us}"), at_us, body)).await?;
+        change
+            .record(&self.at(
+                a_move,
+                "rollback.assessed",
+                &format!("rollback/{at_us}"),
+                at_us,
+                body,
+            ))
+            .await?;
         change.commit().await?;
         Ok(())
     }
 
     fn at(&self, a_move: &Move, kind: &str, suffix: &str, at_us: i64, body: Value) -> Record {
-        Record { at_us, ..self.about(&a_move.id, kind, suffix, "yundu", body) }
+        Record {
+            at_us,
+            ..self.about(&a_move.id, kind, suffix, "yundu", body)
+        }
     }
 
     /// Everything that a gate of this move is judged by, as of now.
     ///
     /// # Errors
     /// [`EngineError`].
-    pub async fn gate_input(&self, a_move: &Move, surroundings: &Surroundings) -> Result<Value, EngineError> {
+    pub async fn gate_input(
+        &self,
+        a_move: &Move,
+        surroundings: &Surroundings,
+    ) -> Result<Value, EngineError> {
         self.observe(a_move).await?;
         let evidence: Vec<Value> = self
             .ledger_records(&a_move.id)
@@ -150,7 +196,10 @@ impl Engine {
         gate: &str,
     ) -> Result<GateVerdict, EngineError> {
         let input = self.gate_input(a_move, surroundings).await?;
-        let failed = |reason: String| EngineError::Gate { gate: gate.to_owned(), reason };
+        let failed = |reason: String| EngineError::Gate {
+            gate: gate.to_owned(),
+            reason,
+        };
         let judged = self.gates.evaluate(gate, &input).map_err(failed)?;
         let at_us = self.clock.now_us();
         let artefact = |name: &str, sha256: &str, bytes: &[u8]| Artefact {
@@ -164,7 +213,13 @@ impl Engine {
                 artefact("input.json", &verdict.input_digest, &judged.input),
                 artefact("bundle.json", &verdict.policy_digest, &judged.bundle),
             ],
-            ..self.at(a_move, "gate.verdict", &format!("gate/{gate}/{at_us}"), at_us, json!(verdict))
+            ..self.at(
+                a_move,
+                "gate.verdict",
+                &format!("gate/{gate}/{at_us}"),
+                at_us,
+                json!(verdict),
+            )
         };
         let row = VerdictRow {
             id: record.id.clone(),
@@ -187,7 +242,9 @@ impl Engine {
 
     pub(crate) async fn people(&self) -> Result<Vec<Person>, EngineError> {
         let rows = self.store.read().await?.people().await?;
-        rows.into_iter().map(|row| super::keep::document(&format!("person {}", row.id), row.document)).collect()
+        rows.into_iter()
+            .map(|row| super::keep::document(&format!("person {}", row.id), row.document))
+            .collect()
     }
 
     /// All decisions about a move as gates see them, whatever digest they bind.
@@ -214,17 +271,24 @@ impl Engine {
 
     pub(crate) async fn decisions(&self, id: &str) -> Result<Vec<Approval>, EngineError> {
         let rows = self.store.read().await?.approvals(id).await?;
-        rows.into_iter().map(|row| super::keep::document(&format!("approval {}", row.id), row.document)).collect()
+        rows.into_iter()
+            .map(|row| super::keep::document(&format!("approval {}", row.id), row.document))
+            .collect()
     }
 }
 
 pub(crate) fn assess_from(views: &[VolumeView], records: &[Record]) -> RollbackAssessment {
     let rehearsed = records.iter().rev().find(|record| {
         record.kind == "rollback.done"
-            || record.kind == "drill.rehearsed" && record.body.get("succeeded") == Some(&Value::Bool(true))
+            || record.kind == "drill.rehearsed"
+                && record.body.get("succeeded") == Some(&Value::Bool(true))
     });
-    let rollback_us = rehearsed.and_then(|record| record.body.get("rollback_us")).and_then(Value::as_i64);
-    let retired = records.iter().any(|record| record.kind == "source.destroyed");
+    let rollback_us = rehearsed
+        .and_then(|record| record.body.get("rollback_us"))
+        .and_then(Value::as_i64);
+    let retired = records
+        .iter()
+        .any(|record| record.kind == "source.destroyed");
     assess(views, rollback_us, retired)
 }
 

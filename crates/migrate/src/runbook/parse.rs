@@ -31,7 +31,10 @@ pub struct RunbookError {
 }
 
 fn shown(file: &str, faults: &[RunbookFault]) -> String {
-    let lines: Vec<String> = faults.iter().map(|fault| format!("{file}:{}: {}", fault.line, fault.problem)).collect();
+    let lines: Vec<String> = faults
+        .iter()
+        .map(|fault| format!("{file}:{}: {}", fault.line, fault.problem))
+        .collect();
     lines.join("\n")
 }
 
@@ -54,8 +57,15 @@ impl Runbook {
     ///
     /// # Errors
     /// [`RunbookError`] with every mistake and its line.
-    pub fn parse(file: &str, text: &str, variables: &BTreeMap<String, String>) -> Result<Self, RunbookError> {
-        let refused = |faults| RunbookError { file: file.to_owned(), faults };
+    pub fn parse(
+        file: &str,
+        text: &str,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Self, RunbookError> {
+        let refused = |faults| RunbookError {
+            file: file.to_owned(),
+            faults,
+        };
         let runbook: Self = serde_saphyr::from_str(text).map_err(|error| {
             let line = error.location().map_or(0, |location| location.line());
             let message = error.without_snippet().to_string();
@@ -63,42 +73,77 @@ impl Runbook {
             refused(vec![RunbookFault { line, problem }])
         })?;
         let lines = serde_saphyr::from_str::<Places>(text)
-            .map(|places| places.steps.iter().map(|step| step.referenced.line()).collect())
+            .map(|places| {
+                places
+                    .steps
+                    .iter()
+                    .map(|step| step.referenced.line())
+                    .collect()
+            })
             .unwrap_or_default();
         let faults = runbook.faults(lines, variables);
-        if faults.is_empty() { Ok(runbook) } else { Err(refused(faults)) }
+        if faults.is_empty() {
+            Ok(runbook)
+        } else {
+            Err(refused(faults))
+        }
     }
 
     fn faults(&self, lines: Vec<u64>, variables: &BTreeMap<String, String>) -> Vec<RunbookFault> {
-        let mut faults = Faults { lines, found: Vec::new() };
+        let mut faults = Faults {
+            lines,
+            found: Vec::new(),
+        };
         if self.method != Method::BlockReplication {
-            faults.whole(format!("method {} is not built yet: use block-replication", self.method.name()));
+            faults.whole(format!(
+                "method {} is not built yet: use block-replication",
+                self.method.name()
+            ));
         }
         if self.source_site == self.target_site {
-            faults.whole(format!("source and target are the same site {}", self.source_site));
+            faults.whole(format!(
+                "source and target are the same site {}",
+                self.source_site
+            ));
         }
         if self.volumes.is_empty() {
             faults.whole("no volumes: name at least one, with `receive: HOST:PORT`".into());
         }
-        let names: BTreeSet<&str> = self.volumes.iter().map(|volume| volume.name.as_str()).collect();
+        let names: BTreeSet<&str> = self
+            .volumes
+            .iter()
+            .map(|volume| volume.name.as_str())
+            .collect();
         if names.len() != self.volumes.len() {
             faults.whole("two volumes have the same name".into());
         }
         if self.steps.is_empty() || self.steps.len() > STEPS_MAX {
-            faults.whole(format!("{} steps: a runbook has 1 to {STEPS_MAX}", self.steps.len()));
+            faults.whole(format!(
+                "{} steps: a runbook has 1 to {STEPS_MAX}",
+                self.steps.len()
+            ));
         }
         if self.observation_us < 0 {
-            faults.whole(format!("observation_us is {}: expected 0 or more µs", self.observation_us));
+            faults.whole(format!(
+                "observation_us is {}: expected 0 or more µs",
+                self.observation_us
+            ));
         }
         for volume in &self.volumes {
             if let Some(name) = unknown_variable(&volume.receive, variables) {
-                faults.whole(format!("volume {}: `${{{name}}}` has no value: give --set {name}=…", volume.name));
+                faults.whole(format!(
+                    "volume {}: `${{{name}}}` has no value: give --set {name}=…",
+                    volume.name
+                ));
             }
         }
         let mut ids = BTreeSet::new();
         for (position, step) in self.steps.iter().enumerate() {
             if !ids.insert(&step.id) {
-                faults.step(position, format!("a second step `{}`: ids are unique", step.id));
+                faults.step(
+                    position,
+                    format!("a second step `{}`: ids are unique", step.id),
+                );
             }
             check_step(step, position, variables, &mut faults);
         }
@@ -107,40 +152,87 @@ impl Runbook {
 
     /// The step with this id and its position.
     pub fn step(&self, id: &str) -> Option<(usize, &Step)> {
-        self.steps.iter().enumerate().find(|(_, step)| step.id == id)
+        self.steps
+            .iter()
+            .enumerate()
+            .find(|(_, step)| step.id == id)
     }
 }
 
-fn check_step(step: &Step, position: usize, variables: &BTreeMap<String, String>, faults: &mut Faults) {
+fn check_step(
+    step: &Step,
+    position: usize,
+    variables: &BTreeMap<String, String>,
+    faults: &mut Faults,
+) {
     let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
     if step.id.is_empty() || step.id.len() > 64 || !step.id.bytes().all(allowed) {
-        faults.step(position, format!("step id `{}`: use 1 to 64 of a-z, 0-9, `-`, `.`", step.id));
+        faults.step(
+            position,
+            format!("step id `{}`: use 1 to 64 of a-z, 0-9, `-`, `.`", step.id),
+        );
     }
     if step.operator == step.checker {
-        faults.step(position, format!("step {}: {} is operator and checker: two persons are needed", step.id, step.operator));
+        faults.step(
+            position,
+            format!(
+                "step {}: {} is operator and checker: two persons are needed",
+                step.id, step.operator
+            ),
+        );
     }
     if step.kind == Some(StepKind::Automatic) && step.kind() == StepKind::Person {
-        faults.step(position, format!("step {}: `{}` is a person's step, not automatic", step.id, step.action.name()));
+        faults.step(
+            position,
+            format!(
+                "step {}: `{}` is a person's step, not automatic",
+                step.id,
+                step.action.name()
+            ),
+        );
     }
     match &step.action {
-        Action::Command(command) | Action::Retire(command) => check_command(step, command, position, faults),
+        Action::Command(command) | Action::Retire(command) => {
+            check_command(step, command, position, faults)
+        }
         _ => {}
     }
     match (&step.way_back, &step.action) {
         (None | Some(WayBack::Nothing(_)), _) => {}
-        (Some(WayBack::Command(command)), Action::Command(_)) => check_command(step, command, position, faults),
+        (Some(WayBack::Command(command)), Action::Command(_)) => {
+            check_command(step, command, position, faults)
+        }
         (Some(WayBack::Command(_)), action) => {
-            faults.step(position, format!("step {}: `{}` knows its own way back: remove way_back", step.id, action.name()));
+            faults.step(
+                position,
+                format!(
+                    "step {}: `{}` knows its own way back: remove way_back",
+                    step.id,
+                    action.name()
+                ),
+            );
         }
     }
     for text in texts(step) {
         if let Some(name) = unknown_variable(text, variables) {
-            faults.step(position, format!("step {}: `${{{name}}}` has no value: give --set {name}=…", step.id));
+            faults.step(
+                position,
+                format!(
+                    "step {}: `${{{name}}}` has no value: give --set {name}=…",
+                    step.id
+                ),
+            );
         }
     }
     for argv in argvs(step) {
         if argv.is_empty() {
-            faults.step(position, format!("step {}: argv is empty: expected a program and its arguments", step.id));
+            faults.step(
+                position,
+                format!(
+                    "step {}: argv is empty: expected a program and its arguments",
+                    step.id
+                ),
+            );
         }
     }
 }
@@ -175,7 +267,10 @@ fn texts(step: &Step) -> impl Iterator<Item = &String> {
         Some(WayBack::Command(command)) => Some(command),
         _ => None,
     };
-    let commands = command.into_iter().chain(back).flat_map(|command| command.argv.iter().chain(&command.check));
+    let commands = command
+        .into_iter()
+        .chain(back)
+        .flat_map(|command| command.argv.iter().chain(&command.check));
     let checks = match &step.action {
         Action::Rehearse(rehearse) => [rehearse.check.as_slice(), &rehearse.check_after],
         Action::Reconcile(reconcile) => [reconcile.argv.as_slice(), &[]],
