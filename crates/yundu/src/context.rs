@@ -19,13 +19,12 @@ impl Context {
     /// Prints `text` for a person, or `value` as one JSON document.
     pub fn print(&self, value: &impl serde::Serialize, text: impl FnOnce() -> String) -> Outcome {
         if self.json {
-            let json = serde_json::to_string_pretty(value)
-                .map_err(|e| Failure::Environment(e.into()))?;
-            println!("{json}");
+            let json =
+                serde_json::to_string_pretty(value).map_err(|e| Failure::Environment(e.into()))?;
+            write_line(&json)
         } else {
-            println!("{}", text());
+            write_line(&text())
         }
-        Ok(())
     }
 
     /// Chooses between the two languages.
@@ -34,6 +33,17 @@ impl Context {
             Lang::Zh => zh,
             Lang::En => en,
         }
+    }
+}
+
+/// Writes to standard output. A reader that has seen enough (`| head`) is no failure.
+fn write_line(text: &str) -> Outcome {
+    use std::io::{ErrorKind, Write};
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Environment(error.into()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -41,7 +41,7 @@ fn in_step(size_bytes: u64) -> Pair {
         .unwrap();
     let mut dice = Dice(7);
     let data: Vec<u8> = (0..2 * MIB).map(|_| dice.roll(256) as u8).collect();
-    image.write_all_at(&data, 3 * MIB).unwrap();
+    image.write_all_at(&data, 20 * MIB).unwrap();
     pair.start(Side::Target);
     pair.start(Side::Source);
     pair.replicate();
@@ -126,7 +126,7 @@ fn clients_of_others_read_and_write_a_volume() {
                 "--size=32M",
                 "--verify=crc32c",
                 "--do_verify=1",
-                "--verify_fatal=1",
+                "--verify_fatal=1", "--verify_state_save=0",
             ],
         );
     }
@@ -152,7 +152,7 @@ fn fio_verifies_its_blocks_through_cut_over_and_back() {
                 "--size=32M",
                 "--verify=crc32c",
                 "--do_verify=1",
-                "--verify_fatal=1",
+                "--verify_fatal=1", "--verify_state_save=0",
                 "--fsync=64",
             ],
         );
