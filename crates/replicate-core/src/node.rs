@@ -19,10 +19,15 @@ mod foreground;
 mod forward;
 mod handover;
 mod link;
+mod planted;
 mod secondary;
 mod statistics;
 mod verify;
 
+#[cfg(feature = "planted-bugs")]
+pub use planted::Bug;
+#[cfg(not(feature = "planted-bugs"))]
+use planted::Bug;
 pub use statistics::{Statistics, SyncState};
 pub use verify::VerifyProgress;
 
@@ -56,6 +61,9 @@ pub struct Config {
     pub async_backlog_bytes_max: u64,
     /// Hot extents after which idle ones are cooled.
     pub hot_extents_max: u64,
+    /// A deliberate mistake.
+    #[cfg(feature = "planted-bugs")]
+    pub planted: Option<Bug>,
 }
 
 impl Default for Config {
@@ -70,6 +78,8 @@ impl Default for Config {
             verify_leaf_bytes: 1 << 20,
             async_backlog_bytes_max: 16 << 20,
             hot_extents_max: 4096,
+            #[cfg(feature = "planted-bugs")]
+            planted: None,
         }
     }
 }
@@ -389,7 +399,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             meta.power_was_lost();
         }
         let handover = handover::Handover::resumed(meta.ceding.is_some());
-        Ok(Self {
+        let mut node = Self {
             config,
             meta,
             meta_version: 0,
@@ -424,7 +434,12 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             unacknowledged_bytes: 0,
             empty,
             statistics: Statistics::default(),
-        })
+        };
+        if node.has(Bug::ForgetPromise) {
+            node.meta.ceding = None;
+            node.handover.give_up();
+        }
+        Ok(node)
     }
 
     /// The next thing to do.
@@ -559,7 +574,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             Message::HandoverRequest { name } => self.handover_requested(name),
             Message::HandoverRefuse { reason } => self.handover_refused(reason),
             Message::ForwardRead { id, offset, length } => {
-                self.from_peer(id, Command::Read { offset, length });
+                self.peer_requests(id, Command::Read { offset, length });
             }
             Message::ForwardWrite {
                 id,
@@ -567,7 +582,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                 fua,
                 data,
             } => {
-                self.from_peer(id, Command::Write { offset, data, fua });
+                self.peer_requests(id, Command::Write { offset, data, fua });
             }
             Message::ForwardZero {
                 id,
@@ -575,7 +590,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                 length,
                 fua,
             } => {
-                self.from_peer(
+                self.peer_requests(
                     id,
                     Command::Zero {
                         offset,
@@ -584,7 +599,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                     },
                 );
             }
-            Message::ForwardFlush { id } => self.from_peer(id, Command::Flush),
+            Message::ForwardFlush { id } => self.peer_requests(id, Command::Flush),
             Message::ForwardReply { id, errno, data } => self.forward_replied(id, errno, data),
         }
     }
@@ -652,6 +667,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             // Both sides agree anew, so that no reply is judged by two sets of rules.
             self.close_link("mode or policy changed");
         }
+        self.forget_link_reason();
         match &mut self.meta.peer {
             Some(peer) => {
                 peer.address = address;

@@ -3,6 +3,7 @@
 //!
 //! `YUNDU_SEED=n` replays one seed (`YUNDU_TRACE=1` tells its story), `YUNDU_SEEDS=n` runs more.
 #![allow(
+    clippy::unit_arg,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -26,7 +27,7 @@ mod register;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use world::World;
+use world::{Planted, World};
 use yundu_replicate_core::node::SyncState;
 
 const OPERATIONS: u64 = 1000;
@@ -43,8 +44,8 @@ struct Totals {
     found: u64,
 }
 
-fn run(seed: u64) -> Totals {
-    let mut world = World::new(seed, OPERATIONS, FAULTS);
+fn run(seed: u64, planted: Planted) -> Totals {
+    let mut world = World::new(seed, OPERATIONS, FAULTS, planted);
     let mut limit_us = 120_000_000;
     while world.issued < OPERATIONS || world.faults_left > 0 {
         world.advance();
@@ -174,7 +175,7 @@ fn promises_hold_for_every_seed() {
             .and_then(|text| text.parse::<u64>().ok())
     };
     if let Some(seed) = number("YUNDU_SEED") {
-        let totals = run(seed);
+        let totals = run(seed, Planted::default());
         println!("seed {seed}: {totals:?}");
         return;
     }
@@ -184,7 +185,7 @@ fn promises_hold_for_every_seed() {
     let mut all = Totals::default();
     let mut broken = Vec::new();
     for seed in first..first + seeds {
-        match catch_unwind(AssertUnwindSafe(|| run(seed))) {
+        match catch_unwind(AssertUnwindSafe(|| run(seed, Planted::default()))) {
             Ok(totals) => {
                 all.operations += totals.operations;
                 all.faults += totals.faults;
@@ -215,4 +216,35 @@ fn promises_hold_for_every_seed() {
                 && all.promotions > 0
         );
     }
+}
+
+/// The simulator is worth something only if it finds mistakes.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn every_planted_bug_is_found() {
+    use yundu_replicate_core::node::Bug;
+    const SEEDS: u64 = 300;
+    // Hundreds of expected failures would bury the report.
+    std::panic::set_hook(Box::new(|_| {}));
+    let found: Vec<(Bug, Option<u64>)> = Bug::ALL
+        .into_iter()
+        .map(|bug| {
+            let breaks =
+                |seed: &u64| catch_unwind(AssertUnwindSafe(|| run(*seed, Some(bug)))).is_err();
+            (bug, (1..=SEEDS).find(breaks))
+        })
+        .collect();
+    let _ours = std::panic::take_hook();
+    for (bug, seed) in &found {
+        println!("{bug:?}: first broken seed {seed:?}");
+    }
+    let missed: Vec<Bug> = found
+        .iter()
+        .filter(|(_, seed)| seed.is_none())
+        .map(|(bug, _)| *bug)
+        .collect();
+    assert!(
+        missed.is_empty(),
+        "not found within {SEEDS} seeds: {missed:?}"
+    );
 }

@@ -1,5 +1,6 @@
 //! Flushes: one at a time, each for everybody who asked before it began; marks clear behind it.
 
+use super::planted::Bug;
 use super::{AfterMeta, LocalOp, LocalOutcome, Node, Origin, Reply};
 use crate::block::Blocks;
 use crate::meta::Mode;
@@ -121,12 +122,15 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             id,
             waiters: std::mem::take(&mut self.flush.next),
             local_done: false,
-            peer_done: !mirrored && alone,
+            peer_done: !mirrored && alone || self.has(Bug::FlushOnlyLocal),
             peer_lost: !mirrored,
         });
         std::mem::swap(&mut self.closing, &mut self.unflushed);
         self.unflushed.clear_all();
-        if mirrored {
+        if self.has(Bug::ClearAtFlushBegin) {
+            self.clear_flushed_marks();
+        }
+        if mirrored && !self.has(Bug::FlushOnlyLocal) {
             self.send(Message::Flush { id });
         }
         self.local(id, LocalOp::Flush, false);

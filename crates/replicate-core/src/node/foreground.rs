@@ -1,5 +1,6 @@
 //! Clients' requests at the primary: lock, heat, mark, write here and there, reply.
 
+use super::planted::Bug;
 use super::{AfterMeta, Command, Effect, LocalOp, LocalOutcome, Node, Origin, Reply};
 use crate::block::Blocks;
 use crate::meta::{Mode, Policy};
@@ -230,6 +231,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     /// happens may be forgotten by the activity log.
     pub fn bitmap_durable(&mut self) {
         self.cooling = false;
+        let careless = self.has(Bug::CoolDirty);
         let Self {
             activity,
             locks,
@@ -245,9 +247,9 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                     .is_none_or(|next| next >= blocks.end)
             };
             !locks.is_held(blocks)
-                && quiet(unflushed)
-                && quiet(closing)
-                && (blocks.first..blocks.end).all(|block| !dirty.contains(block))
+                && (careless || quiet(unflushed))
+                && (careless || quiet(closing))
+                && (careless || (blocks.first..blocks.end).all(|block| !dirty.contains(block)))
         });
     }
 
@@ -264,6 +266,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             self.fall_behind();
         }
         let mirrored = self.mirrors();
+        let planted_late = self.has(Bug::MarkAfterWrite);
         let outdating = self.is_persisting(&AfterMeta::Outdated);
         let Some(op) = self.writes.get_mut(&id) else {
             return;
@@ -277,7 +280,9 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         };
         // The mark comes first: from here on no crash can lose the knowledge that the copies
         // may differ here.
-        self.dirty.set(blocks);
+        if !planted_late {
+            self.dirty.set(blocks);
+        }
         if mirrored {
             op.peer = PeerWait::Sent;
             let message = op.message(id);
@@ -341,6 +346,10 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             _ => {
                 if let Some(op) = self.writes.get_mut(&id) {
                     op.local_done = true;
+                    let blocks = op.blocks();
+                    if self.has(Bug::MarkAfterWrite) {
+                        self.dirty.set(blocks);
+                    }
                 }
                 self.complete_write(id);
             }
@@ -386,6 +395,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     }
 
     fn complete_write(&mut self, id: u64) {
+        let early = self.has(Bug::ReplyEarly);
         let asynchronous = self
             .meta
             .peer
@@ -399,7 +409,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         }
         let waits = match op.peer {
             PeerWait::NotNeeded | PeerWait::Acknowledged => false,
-            PeerWait::Sent => !asynchronous,
+            PeerWait::Sent => !asynchronous && !early,
             PeerWait::Outdating | PeerWait::Protected => true,
         };
         if waits {

@@ -123,7 +123,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     }
 
     /// The other side forwards a request of its client.
-    pub(super) fn from_peer(&mut self, id: u64, command: Command) {
+    pub(super) fn peer_requests(&mut self, id: u64, command: Command) {
         if self.meta.role != Role::Primary {
             self.close_link("the other side takes this one for the primary");
             return;

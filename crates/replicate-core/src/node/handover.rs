@@ -4,6 +4,7 @@
 //! a crash in between, the next agreement tells which of the two happened.
 
 use super::flush::Waiter;
+use super::planted::Bug;
 use super::{AfterMeta, Effect, Node, Refusal};
 use crate::block::Blocks;
 use crate::meta::{Ceding, Cut, Role};
@@ -233,6 +234,11 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         self.dirty.clear(Blocks::of_volume(self.meta.size_bytes));
         self.to_send.clear_all();
         self.unflushed.clear_all();
+        if self.has(Bug::AcceptBeforeDurable) {
+            self.persist(AfterMeta::Nothing);
+            self.acceptance_is_durable();
+            return;
+        }
         self.persist(AfterMeta::Accepted);
     }
 

@@ -1,5 +1,6 @@
 //! The link to the other side: who may follow whom, and what a loss means.
 
+use super::planted::Bug;
 use super::{AfterMeta, Effect, Node, Origin, Refusal};
 use crate::block::Blocks;
 use crate::meta::{Mode, PeerMeta, Policy, Role};
@@ -72,6 +73,11 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             && !(self.link.mirroring
                 && self.link.in_step_id.is_none()
                 && (!self.copier.is_active() || repairing))
+    }
+
+    /// Whatever went wrong before: it is tried anew.
+    pub(super) fn forget_link_reason(&mut self) {
+        self.link.reason = None;
     }
 
     /// A connection to the other side stands.
@@ -212,6 +218,9 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                 self.persist(AfterMeta::Nothing);
             } else {
                 self.persist(AfterMeta::Outdated);
+                if self.has(Bug::ReleaseBeforeOutdated) {
+                    self.outdated_is_durable();
+                }
                 return;
             }
         }
@@ -417,6 +426,10 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         }
         let id = self.fresh_id();
         self.link.resync_id = Some(id);
+        if self.has(Bug::ResyncUnannounced) {
+            self.acknowledged(id);
+            return;
+        }
         self.send(Message::ResyncStart { id });
     }
 

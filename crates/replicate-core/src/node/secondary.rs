@@ -1,5 +1,6 @@
 //! The secondary's part: carry out what the primary sends, in its order.
 
+use super::planted::Bug;
 use super::{AfterMeta, LocalOp, LocalOutcome, Node};
 use crate::meta::{Mode, Role};
 use crate::wire::Message;
@@ -147,7 +148,10 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     /// Work that came on a former link, or was this copy's own as a primary, must not land on top
     /// of what comes next.
     pub(super) fn earlier_work_ended(&mut self) {
-        if !self.peer_ops.is_empty() || !self.leftover_writes.is_empty() {
+        let waits = !self.peer_ops.is_empty()
+            || !self.peer_queue.is_empty()
+            || !self.leftover_writes.is_empty();
+        if waits && !self.has(Bug::IgnoreEarlierWork) {
             return;
         }
         if let Some(id) = self.link.resync_ack_due.take() {

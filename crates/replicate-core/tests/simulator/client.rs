@@ -151,6 +151,9 @@ impl World {
     pub fn reconnect(&mut self, index: usize) {
         let client = &mut self.clients[index];
         let site = client.site;
+        if self.sites[site].node.is_none() {
+            return;
+        }
         client.connection += 1;
         client.connected = true;
         let connection = client.connection;

@@ -123,13 +123,24 @@ pub struct World {
     pub verify_found: u64,
     pub doomed: bool,
     pub split: bool,
+    planted: Planted,
     pub promotions: u64,
     pub target_changes: u64,
     pub next_cut: u64,
 }
 
-fn config() -> Config {
+/// Which mistake the nodes are to make.
+#[cfg(feature = "planted-bugs")]
+pub type Planted = Option<yundu_replicate_core::node::Bug>;
+#[cfg(not(feature = "planted-bugs"))]
+pub type Planted = ();
+
+fn config(planted: Planted) -> Config {
+    #[cfg(not(feature = "planted-bugs"))]
+    let () = planted;
     Config {
+        #[cfg(feature = "planted-bugs")]
+        planted,
         copy_chunk_bytes: 64 << 10,
         copy_window_bytes: 256 << 10,
         verify_leaf_bytes: 512 << 10,
@@ -140,7 +151,7 @@ fn config() -> Config {
 }
 
 impl World {
-    pub fn new(seed: u64, operations_max: u64, faults: u64) -> Self {
+    pub fn new(seed: u64, operations_max: u64, faults: u64, planted: Planted) -> Self {
         let mut chance = Chance::new(seed);
         let boot = "boot".to_owned();
         let mut disk = Disk::new(Meta::new_primary(
@@ -199,6 +210,7 @@ impl World {
             verify_found: 0,
             doomed: false,
             split: false,
+            planted,
             promotions: 0,
             target_changes: 0,
             next_cut: 0,
@@ -244,7 +256,7 @@ impl World {
         self.step += 1;
         let happening = self.happenings.remove(&order).unwrap();
         self.handle(happening);
-        if self.step % 16 == 0 {
+        if self.step.is_multiple_of(16) {
             self.check_marks();
         }
     }
@@ -391,7 +403,14 @@ impl World {
             Effect::Local { id, op, background } => {
                 let covered = self.sites[site].disk.flush_begins();
                 let usual = if background { 400 } else { 100 };
-                let delay = self.chance.delay_us(usual);
+                // A disk hangs now and then, longer than a new link takes.
+                let hangs = self.chance.below(300) == 0;
+                let hang_us = if hangs {
+                    self.chance.between(20_000, 300_000)
+                } else {
+                    0
+                };
+                let delay = self.chance.delay_us(usual) + hang_us;
                 self.sites[site].local.insert(id, LocalWork { op, covered });
                 self.after(delay, Happening::LocalDone { site, epoch, id });
             }
@@ -437,7 +456,7 @@ impl World {
                     .dirty()
                     .words()
                     .clone();
-                let delay = self.chance.delay_us(800);
+                let delay = self.chance.delay_us(8_000);
                 self.after(delay, Happening::BitmapDone { site, epoch, words });
             }
             Effect::ScanData => {
@@ -565,7 +584,7 @@ impl World {
         one.meta_at_us = now;
         one.node = Some(
             Node::start(Start {
-                config: config(),
+                config: config(self.planted),
                 meta,
                 words: one.disk.words.clone(),
                 activity,
@@ -614,11 +633,9 @@ impl World {
             }
         }
         let written = chance.below(one.metas.len() as u64 + 1) as usize;
-        if let Some((_, meta)) = std::mem::take(&mut one.metas)
-            .into_iter()
-            .take(written)
-            .last()
-        {
+        let last = one.metas.drain(..written).next_back();
+        one.metas.clear();
+        if let Some((_, meta)) = last {
             one.disk.meta = meta;
         }
         let written = chance.below(one.pages.len() as u64 + 1) as usize;
