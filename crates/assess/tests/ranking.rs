@@ -21,6 +21,7 @@ fn estate(files: &[String]) -> Estate {
             let path = format!("{index}.yaml");
             import(Input {
                 source: None,
+                is_from_directory: false,
                 path: &path,
                 format: None,
                 bytes: text.as_bytes(),

@@ -46,6 +46,7 @@ pub fn import_paths(
     files.dedup();
     let mut documents = Vec::new();
     for file in &files {
+        let is_from_directory = !paths.contains(file);
         match read(file) {
             Ok(bytes) => {
                 let path = name(file);
@@ -53,6 +54,7 @@ pub fn import_paths(
                     source,
                     path: &path,
                     format,
+                    is_from_directory,
                     bytes: &bytes,
                     at_us,
                 }) {

@@ -27,6 +27,9 @@ pub struct Input<'a> {
     pub path: &'a str,
     /// `None` recognises the format by the file's name and beginning.
     pub format: Option<Format>,
+    /// The file was found in a directory and not named: when it is plainly something else, that is
+    /// a note and no error.
+    pub is_from_directory: bool,
     /// The file.
     pub bytes: &'a [u8],
     /// The time of the import, in microseconds since the Unix epoch.
@@ -111,6 +114,16 @@ fn read(input: Input<'_>, found: &mut Found, errors: &mut Collector) -> Option<F
         return Some(Format::Konveyor);
     }
     let documents = tree::parse(text, errors);
+    let is_known = |it: &tree::Node| it.get("apiVersion").is_some() || it.get("kind").is_some();
+    let is_other = input.is_from_directory && input.format.is_none();
+    if is_other && errors.is_empty() && !documents.iter().any(is_known) {
+        let text = Text::new(
+            "未导入：既不是 `kind: estate`，也不是 Kubernetes 清单",
+            "not imported: neither `kind: estate` nor a Kubernetes manifest",
+        );
+        found.note(0, text);
+        return Some(Format::Yaml);
+    }
     let format = input.format.unwrap_or_else(|| {
         let ours = documents
             .iter()

@@ -120,6 +120,7 @@ fn a_changed_document_replaces_what_it_said_and_only_that() {
     let read = |text: &str| {
         import(Input {
             source: None,
+            is_from_directory: false,
             path: "a.yaml",
             format: None,
             bytes: text.as_bytes(),
@@ -214,5 +215,21 @@ fn konveyors_own_template_is_read_untouched() {
             "Operating System: RHEL 8",
             "Runtime: Tomcat"
         ]
+    );
+}
+
+#[test]
+fn a_file_in_a_directory_that_is_plainly_something_else_is_a_note() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("runbook.yaml");
+    std::fs::write(&other, "steps: []\n").unwrap();
+    let documents = import_paths(&[folder.path().to_owned()], None, None, 1).unwrap();
+    assert_eq!(
+        (documents[0].assertions.len(), documents[0].notes.len()),
+        (0, 1)
+    );
+    assert!(
+        import_paths(&[other], None, None, 1).is_err(),
+        "it was named, so it must be read"
     );
 }

@@ -74,6 +74,7 @@ fn never_panics(bytes: &[u8]) {
         for path in ["x.yaml", "x.csv"] {
             if let Ok(document) = import(Input {
                 source: None,
+                is_from_directory: false,
                 path,
                 format,
                 bytes,
@@ -89,6 +90,7 @@ fn never_panics(bytes: &[u8]) {
 fn document(path: &str, text: &str, at_us: i64) -> SourceDocument {
     import(Input {
         source: None,
+        is_from_directory: false,
         path,
         format: None,
         bytes: text.as_bytes(),

@@ -14,6 +14,7 @@ use yundu_estate::{Format, ImportErrors};
 fn errors(path: &str, format: Option<Format>, text: &[u8]) -> ImportErrors {
     import(Input {
         source: None,
+        is_from_directory: false,
         path,
         format,
         bytes: text,
@@ -102,7 +103,11 @@ Record Type,Application Name,Dependency,Dependency Direction,Owner,Tag Category 
 
 #[test]
 fn an_inventory_names_row_and_column() {
-    insta::assert_snapshot!(both(&errors("inventory.csv", None, BAD_INVENTORY.as_bytes())));
+    insta::assert_snapshot!(both(&errors(
+        "inventory.csv",
+        None,
+        BAD_INVENTORY.as_bytes()
+    )));
 }
 
 #[test]

@@ -19,6 +19,17 @@ pub fn waves(input: &PlanInput) -> Result<Plan, PlanError> {
         candidates: &candidates,
         capacity: input.capacity,
         placed: BTreeMap::new(),
+        ready: groups
+            .iter()
+            .filter(|(_, group)| group.needs.is_empty())
+            .map(|(leader, group)| (group.score_milli, leader.clone()))
+            .collect(),
+        needed_by: needed_by(&groups),
+        unmet: groups
+            .iter()
+            .map(|(leader, group)| (leader.clone(), group.needs.len()))
+            .collect(),
+        order: 0,
         waves: Vec::new(),
         placements: Vec::new(),
     };
@@ -44,6 +55,14 @@ struct Placer<'a> {
     capacity: usize,
     /// Wave number of each placed group.
     placed: BTreeMap<String, usize>,
+    /// Groups whose needs are all placed, the least critical first.
+    ready: BTreeSet<(u64, String)>,
+    /// The groups that need each group.
+    needed_by: BTreeMap<String, Vec<String>>,
+    /// How many needs of each group are not placed yet.
+    unmet: BTreeMap<String, usize>,
+    /// The last place taken in the open wave.
+    order: usize,
     waves: Vec<Wave>,
     placements: Vec<Placement>,
 }
@@ -79,20 +98,15 @@ impl Placer<'_> {
     }
 
     fn next_ready(&self, belongs: &impl Fn(&Group) -> bool) -> Option<String> {
-        self.groups
+        self.ready
             .iter()
-            .filter(|(leader, group)| !self.placed.contains_key(*leader) && belongs(group))
-            .filter(|(_, group)| {
-                group
-                    .needs
-                    .iter()
-                    .all(|need| self.placed.contains_key(need))
-            })
-            .min_by_key(|(leader, group)| (group.score_milli, *leader))
-            .map(|(leader, _)| leader.clone())
+            .map(|(_, leader)| leader)
+            .find(|leader| self.groups.get(*leader).is_some_and(belongs))
+            .cloned()
     }
 
     fn open_wave(&mut self, stage: Stage) {
+        self.order = 0;
         self.waves.push(Wave {
             number: self.waves.len() + 1,
             stage,
@@ -105,13 +119,8 @@ impl Placer<'_> {
         let Some(wave) = self.waves.last_mut() else {
             return;
         };
-        let orders: BTreeSet<usize> = self
-            .placements
-            .iter()
-            .filter(|it| it.wave == wave.number)
-            .map(|it| it.order)
-            .collect();
-        let order = orders.len() + 1;
+        self.order += 1;
+        let order = self.order;
         for member in &group.members {
             let name = self
                 .candidates
@@ -130,6 +139,16 @@ impl Placer<'_> {
             });
         }
         self.placed.insert(leader.to_owned(), wave.number);
+        self.ready.remove(&(group.score_milli, leader.to_owned()));
+        for dependent in self.needed_by.get(leader).into_iter().flatten() {
+            let Some(unmet) = self.unmet.get_mut(dependent) else {
+                continue;
+            };
+            *unmet = unmet.saturating_sub(1);
+            if let Some(group) = self.groups.get(dependent).filter(|_| *unmet == 0) {
+                self.ready.insert((group.score_milli, dependent.clone()));
+            }
+        }
     }
 
     fn reason(&self, group: &Group, stage: Stage) -> Text {
@@ -178,4 +197,14 @@ impl Placer<'_> {
         }
         Text::new(zh.join("；"), en.join("; "))
     }
+}
+
+fn needed_by(groups: &BTreeMap<String, Group>) -> BTreeMap<String, Vec<String>> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (leader, group) in groups {
+        for need in &group.needs {
+            found.entry(need.clone()).or_default().push(leader.clone());
+        }
+    }
+    found
 }
