@@ -151,6 +151,10 @@ fn start() -> Option<Cluster> {
     })
 }
 
+#[expect(
+    clippy::zombie_processes,
+    reason = "it ends after this process, which it waits for"
+)]
 fn watch(directory: &Path, data: &Path) {
     let script = format!(
         "while kill -0 {ours} 2>/dev/null; do sleep 0.2; done; kill -QUIT $(head -1 {data}/postmaster.pid); sleep 0.5; rm -rf {directory}",

@@ -88,6 +88,10 @@ fn tell(context: &Context, id: &str, outcome: &Outcome) -> Done {
                 .to_owned();
             refuse(context, outcome, &text)
         }
+        Outcome::RolledBack {
+            stopped_at: Some(_),
+            ..
+        } => refuse(context, outcome, &news(context, id, outcome)),
         _ => context.print(outcome, || news(context, id, outcome)),
     }
 }
