@@ -1,14 +1,12 @@
 //! `yundu gate`: what a step waits for, and whether it holds now.
 
-mod input;
-
+use crate::command::move_::{self, surroundings};
 use crate::context::{Classify, Context, Failure, Outcome};
-use crate::workspace::{Workspace, now_us};
-use anyhow::anyhow;
+use crate::workspace::Workspace;
+use anyhow::{Context as _, anyhow};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use yundu_comply::{Bundle, Catalog, GateVerdict, Status, canonical_input, recompute};
-use yundu_evidence::{Artefact, Record};
+use yundu_comply::{Bundle, Catalog, GateVerdict, Status, recompute};
 use yundu_store::VerdictRow;
 
 /// Arguments.
@@ -147,14 +145,19 @@ fn shown(context: &Context, bundle: &Bundle, catalog: &Catalog, policies: bool) 
     text.trim_end().to_owned()
 }
 
+/// Judged by the engine, from the same input as a step's own gate: what a check says is what a
+/// run would find.
 fn check(context: &Context, move_id: &str, gate: &str) -> Outcome {
     let workspace = Workspace::open(context)?;
-    let bundle = workspace.catalog()?.bundle(gate).bad_input()?;
-    let at_us = now_us();
-    let input = input::compose(&workspace, move_id, at_us)?;
-    let verdict = bundle.evaluate(&input);
-    let row = keep(&workspace, move_id, at_us, &input, &bundle, &verdict)?;
-    let value = json!({ "id": row.id, "at_us": at_us, "verdict": verdict });
+    workspace.catalog()?.bundle(gate).bad_input()?;
+    let (a_move, engine) = move_::open(&workspace, move_id)?;
+    let around = surroundings::of(&workspace, &a_move)?;
+    let verdict = workspace
+        .block_on(engine.check_gate(&a_move, &around, gate))
+        .map_err(move_::failure)?;
+    workspace.settle()?;
+    let row = latest(&workspace, move_id, gate)?;
+    let value = json!({ "id": row.id, "at_us": row.at_us, "verdict": verdict });
     context.print(&value, || told(context, &row.id, &verdict))?;
     match verdict.open {
         true => Ok(()),
@@ -165,57 +168,18 @@ fn check(context: &Context, move_id: &str, gate: &str) -> Outcome {
     }
 }
 
-/// Writes the verdict and its evidence in one transaction.
-fn keep(
-    workspace: &Workspace,
-    move_id: &str,
-    at_us: i64,
-    input: &Value,
-    bundle: &Bundle,
-    verdict: &GateVerdict,
-) -> Result<VerdictRow, Failure> {
-    let input = canonical_input(input).environment()?;
-    let body = serde_json::to_value(verdict).environment()?;
-    let gate = &verdict.gate;
-    let artefact = |name: &str, sha256: &str, bytes: &[u8]| Artefact {
-        name: name.to_owned(),
-        sha256: sha256.to_owned(),
-        size_bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-    };
-    let record = Record {
-        id: format!("gate-{move_id}-{gate}-{at_us}"),
-        kind: "gate.verdict".to_owned(),
-        subject: move_id.to_owned(),
-        actor: "yundu".to_owned(),
-        at_us,
-        body: body.clone(),
-        artefacts: vec![
-            artefact("input.json", &verdict.input_digest, &input),
-            artefact("bundle.json", &verdict.policy_digest, bundle.to_bytes()),
-        ],
-    };
-    let row = VerdictRow {
-        id: record.id.clone(),
-        subject: move_id.to_owned(),
-        gate: gate.clone(),
-        open: verdict.open,
-        input_digest: verdict.input_digest.clone(),
-        policy_digest: verdict.policy_digest.clone(),
-        input: String::from_utf8(input).environment()?,
-        policy: String::from_utf8(bundle.to_bytes().to_vec()).environment()?,
-        verdict: body,
-        at_us,
-    };
-    workspace
-        .block_on(async {
-            let mut change = workspace.store().begin().await?;
-            change.add_verdict(&row).await?;
-            change.record(&record).await?;
-            change.commit().await
-        })
+/// The verdict on `gate` that was recorded last.
+fn latest(workspace: &Workspace, move_id: &str, gate: &str) -> Result<VerdictRow, Failure> {
+    let rows = workspace
+        .block_on(async { workspace.store().read().await?.verdicts(move_id).await })
         .environment()?;
-    workspace.settle()?;
-    Ok(row)
+    let newest = rows
+        .into_iter()
+        .filter(|row| row.gate == gate)
+        .max_by_key(|row| row.at_us);
+    newest
+        .with_context(|| format!("the verdict on {gate} was not kept"))
+        .environment()
 }
 
 fn told(context: &Context, id: &str, verdict: &GateVerdict) -> String {

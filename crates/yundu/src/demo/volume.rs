@@ -4,6 +4,7 @@
 use super::process::{self, Process};
 use super::stage::{Site, Stage, VOLUME};
 use anyhow::{Context as _, Result};
+use std::path::PathBuf;
 use std::time::Duration;
 use yundu_replicate::control::{ControlClient, Request, Status};
 use yundu_replicate::state::StateDirectory;
@@ -107,8 +108,12 @@ pub fn export(stage: &Stage, site: Site) -> Result<()> {
     Ok(())
 }
 
+/// Control socket of the volume process of a site.
+pub fn control_socket(stage: &Stage, site: Site) -> PathBuf {
+    StateDirectory::path_for(&stage.image(site)).join("control.sock")
+}
+
 fn connect(stage: &Stage, site: Site) -> Result<ControlClient> {
-    let socket = StateDirectory::path_for(&stage.image(site)).join("control.sock");
-    ControlClient::connect(&socket)
+    ControlClient::connect(&control_socket(stage, site))
         .with_context(|| format!("the volume at site {} cannot be reached", site.letter()))
 }

@@ -107,7 +107,7 @@ pub(super) fn estate(story: &mut Story) -> Result<()> {
         "三种格式的资料：自有 YAML、Kubernetes 清单、Konveyor 清册。每个事实都记着来源。",
         "Three formats: our YAML, Kubernetes manifests, a Konveyor inventory. Every fact keeps its source.",
     );
-    let path = |name: &str| bank.join(name).to_string_lossy().into_owned();
+    let path = |name: &str| format!("harbour-bank/{name}");
     let sources = [
         ("estate.yaml", "cmdb"),
         ("k8s", "kubernetes"),

@@ -2,7 +2,6 @@
 //! repair and two approvals, and the gate opens.
 
 use super::estate::key_file;
-use super::mirror::settings;
 use super::shell::REFUSED;
 use super::teller::span;
 use super::{MOVE, REQUESTER, Story, bank_dir};
@@ -82,7 +81,8 @@ pub(super) fn run(story: &mut Story) -> Result<()> {
 /// The gate must be closed, and `control` must be among the reasons.
 fn refuse(story: &mut Story, control: &str) -> Result<()> {
     let words = ["gate", "check", MOVE, "cutover"];
-    let said = story.shell.tell(&mut story.teller, &words, 20)?;
+    let said = story.shell.tell(&mut story.teller, &words, 0)?;
+    show_missing(story, &said.lines);
     if said.code != REFUSED {
         bail!("the gate is not closed (exit code {})", said.code);
     }
@@ -99,6 +99,21 @@ fn refuse(story: &mut Story, control: &str) -> Result<()> {
         &format!("The gate refuses (exit code 3), {control} is missing"),
     );
     Ok(())
+}
+
+/// Shows the controls that do not hold, each with its reasons.
+fn show_missing(story: &mut Story, lines: &[String]) {
+    let mut shown = true;
+    for line in lines {
+        let mark = line.trim_start().chars().next();
+        let is_control = line.starts_with("  ") && !line.starts_with("   ");
+        if is_control {
+            shown = mark != Some('✓') && mark != Some('–');
+        }
+        if shown {
+            story.teller.output(line);
+        }
+    }
 }
 
 /// The owner signs the figures from before; the move rehearses, compares at rest and online, and
@@ -169,31 +184,19 @@ fn approve(story: &mut Story, person: &str) -> Result<()> {
 /// Changes the runbook and amends the move with it; with empty words, with the runbook as it was.
 fn amend(story: &mut Story, from: &str, to: &str) -> Result<()> {
     let bank = bank_dir(&story.stage);
-    let original = bank.join("runbook-core-ledger.yaml");
-    let path = if from.is_empty() {
-        original
-    } else {
-        let changed = bank.join("runbook-changed.yaml");
+    let mut path = "harbour-bank/runbook-core-ledger.yaml";
+    if !from.is_empty() {
+        let original = std::fs::read_to_string(bank.join("runbook-core-ledger.yaml"))?;
         std::fs::write(
-            &changed,
-            std::fs::read_to_string(original)?.replace(from, to),
+            bank.join("runbook-changed.yaml"),
+            original.replace(from, to),
         )?;
-        changed
-    };
-    let path = path.to_string_lossy();
-    let settings = settings(story);
-    let mut words = vec![
-        "move",
-        "amend",
-        MOVE,
-        "--runbook",
-        &*path,
-        "--as",
-        REQUESTER,
-    ];
-    for setting in &settings {
-        words.extend(["--set", setting]);
+        path = "harbour-bank/runbook-changed.yaml";
     }
-    story.shell.done(&mut story.teller, &words, 4)?;
+    story.shell.done(
+        &mut story.teller,
+        &["move", "amend", MOVE, "--runbook", path],
+        4,
+    )?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Chapter 4: the copy under load, then synchronous mirroring, then a cut and a silent link.
 
 use super::teller::megabytes;
-use super::{MOVE, REQUESTER, Story, bank_dir, tally};
+use super::{MOVE, REQUESTER, Story, tally};
 use crate::demo::faults::{self, Deed};
 use crate::demo::stage::Site;
 use crate::demo::volume;
@@ -64,30 +64,23 @@ fn receive(story: &mut Story) -> Result<()> {
     Ok(())
 }
 
-/// The words that give the runbook its values.
-pub(super) fn settings(story: &Story) -> [String; 3] {
-    [
-        format!("yundu={}", story.stage.program.display()),
-        format!("dir={}", story.stage.dir.display()),
-        format!("receive={}", story.stage.link_address()),
-    ]
-}
-
 fn create_move(story: &mut Story) -> Result<()> {
-    let runbook = bank_dir(&story.stage).join("runbook-core-ledger.yaml");
-    let runbook = runbook.to_string_lossy();
-    let settings = settings(story);
-    let mut words = vec![
-        "move",
-        "create",
-        MOVE,
-        "--application",
-        "core-ledger",
-        "--runbook",
-        &*runbook,
-        "--as",
-        REQUESTER,
+    let stage = &story.stage;
+    let settings = [
+        format!("yundu={}", stage.program.display()),
+        format!("dir={}", stage.dir.display()),
+        format!("receive={}", stage.link_address()),
     ];
+    let [source, target] = [Site::A, Site::B].map(|site| volume::control_socket(stage, site));
+    let (source, target) = (source.to_string_lossy(), target.to_string_lossy());
+    let mut words = vec!["move", "create", MOVE, "--application", "core-ledger"];
+    words.extend([
+        "--runbook",
+        "harbour-bank/runbook-core-ledger.yaml",
+        "--maker",
+        REQUESTER,
+    ]);
+    words.extend(["--source-control", &*source, "--target-control", &*target]);
     for setting in &settings {
         words.extend(["--set", setting]);
     }

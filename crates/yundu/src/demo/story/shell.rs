@@ -57,6 +57,7 @@ impl Shell {
         let mut command = Command::new(&self.program);
         command
             .args(words)
+            .current_dir(&self.dir)
             .env("YUNDU_WORKSPACE", &self.workspace)
             .env(
                 "YUNDU_LANG",
@@ -102,7 +103,7 @@ impl Shell {
         }
         said.code = child.wait()?.code().unwrap_or(-1);
         let unseen = said.lines.len().saturating_sub(lines_max);
-        if unseen > 0 {
+        if unseen > 0 && lines_max > 0 {
             let text = format!("… {unseen} {}", teller.tr("行未显示", "more lines"));
             teller.output(&text);
         }
@@ -153,7 +154,7 @@ impl Shell {
         let dir = format!("{}/", self.dir.display());
         let shown = words.iter().map(|word| {
             let word = word.replace(&dir, "");
-            if word.contains(' ') || word.is_empty() {
+            if word.contains([' ', '*']) || word.is_empty() {
                 format!("'{word}'")
             } else {
                 word
