@@ -231,7 +231,6 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     /// happens may be forgotten by the activity log.
     pub fn bitmap_durable(&mut self) {
         self.cooling = false;
-        let careless = self.has(Bug::CoolDirty);
         let Self {
             activity,
             locks,
@@ -247,9 +246,9 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                     .is_none_or(|next| next >= blocks.end)
             };
             !locks.is_held(blocks)
-                && (careless || quiet(unflushed))
-                && (careless || quiet(closing))
-                && (careless || (blocks.first..blocks.end).all(|block| !dirty.contains(block)))
+                && quiet(unflushed)
+                && quiet(closing)
+                && (blocks.first..blocks.end).all(|block| !dirty.contains(block))
         });
     }
 

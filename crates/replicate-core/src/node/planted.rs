@@ -21,8 +21,6 @@ pub enum Bug {
     CopyWithoutLock,
     /// A hand-over is accepted before the new role is durable.
     AcceptBeforeDurable,
-    /// An extent with marks that are not durable is forgotten by the activity log.
-    CoolDirty,
     /// A resync does not wait for work of the former link.
     IgnoreEarlierWork,
     /// After a restart a promise to cede is forgotten.
@@ -34,7 +32,7 @@ pub enum Bug {
 #[cfg(feature = "planted-bugs")]
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::ReplyEarly,
         Self::MarkAfterWrite,
         Self::ClearAtFlushBegin,
@@ -42,7 +40,6 @@ impl Bug {
         Self::ReleaseBeforeOutdated,
         Self::CopyWithoutLock,
         Self::AcceptBeforeDurable,
-        Self::CoolDirty,
         Self::IgnoreEarlierWork,
         Self::ForgetPromise,
         Self::ResyncUnannounced,
