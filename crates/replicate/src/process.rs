@@ -210,8 +210,11 @@ impl VolumeProcess {
             .clone()
             .unwrap_or_else(|| state_path.join("control.sock"));
         process_listeners.push((listen_for_control(&control)?, None));
-        // Only now, with every address taken, is anything written.
-        state.write_meta(&meta)?;
+        // Only now, with every address taken, is anything written; and of a known copy only what
+        // the state machine decides: it must not forget a power loss before it has acted on it.
+        if is_new {
+            state.write_meta(&meta)?;
+        }
         let started = Instant::now();
         let node = Node::start(Start {
             config: options.config.clone(),
