@@ -461,15 +461,17 @@ fn an_empty_report_is_still_a_page_and_says_what_is_missing() {
 
 #[test]
 fn an_unknown_figure_with_a_target_is_not_shown_as_met() {
-    let mut data = ReportData::default();
-    data.figures = vec![figure(
-        "停顿",
-        "Stall",
-        None,
-        Unit::Microseconds,
-        Some(1),
-        ("", ""),
-    )];
+    let mut data = ReportData {
+        figures: vec![figure(
+            "停顿",
+            "Stall",
+            None,
+            Unit::Microseconds,
+            Some(1),
+            ("", ""),
+        )],
+        ..ReportData::default()
+    };
     let page = render(&data, Lang::En);
     assert!(page.contains("'figure missed'") && !page.contains("'figure met'"));
     data.figures = vec![figure(

@@ -162,6 +162,14 @@ fn figures(records: &[Record], targets: &Value) -> Vec<Figure> {
         body("switch.done"),
     );
     let status = body("volume.status");
+    // Each process counts what it sent itself; the one that did the copying has the figure.
+    let sent = |field: &str| {
+        let statuses = records.iter().filter(|record| record.kind == "volume.status");
+        statuses
+            .filter_map(|record| integer(&record.body, field))
+            .filter(|bytes| *bytes > 0)
+            .max()
+    };
     let mut figures = Vec::new();
     let mut add = |zh: &str,
                    en: &str,
@@ -184,16 +192,17 @@ fn figures(records: &[Record], targets: &Value) -> Vec<Figure> {
             integer(cut, "stall_us_max"),
             Unit::Microseconds,
             integer(targets, "stall_us_max"),
-            ("正式切换实测", "measured at the cut-over"),
+            ("正式切换实测，请求最长等待", "longest wait of a request, measured"),
         );
-    } else if !drill.is_null() {
+    }
+    if !drill.is_null() {
         add(
-            "最长存储停顿",
-            "Longest storage stall",
+            "演练最长存储停顿",
+            "Longest storage stall, rehearsal",
             integer(drill, "stall_us_max"),
             Unit::Microseconds,
             integer(targets, "stall_us_max"),
-            ("演练实测", "measured in rehearsal"),
+            ("演练实测，请求最长等待", "longest wait of a request, measured"),
         );
     }
     if !switch.is_null() {
@@ -233,7 +242,7 @@ fn figures(records: &[Record], targets: &Value) -> Vec<Figure> {
             integer(targets, "rpo_us"),
             ("最近一次状态", "latest status"),
         );
-        if let Some(bytes) = integer(status, "copy_bytes") {
+        if let Some(bytes) = sent("copy_bytes") {
             add(
                 "全量复制",
                 "Full copy",
@@ -244,8 +253,8 @@ fn figures(records: &[Record], targets: &Value) -> Vec<Figure> {
             );
         }
         if let (Some(sent), Some(dirtied @ 1..)) = (
-            integer(status, "resync_bytes"),
-            integer(status, "dirtied_bytes"),
+            sent("resync_bytes"),
+            sent("dirtied_bytes"),
         ) {
             let ratio = i64::try_from(i128::from(sent) * 1_000 / i128::from(dirtied)).ok();
             add(
@@ -470,9 +479,9 @@ fn volumes(records: &[Record]) -> Vec<Volume> {
             volume.target_digest = text_of(&record.body, "target_digest");
         } else {
             volume.size_bytes = bytes("size_bytes").unwrap_or(volume.size_bytes);
-            volume.copy_bytes = bytes("copy_bytes").unwrap_or(volume.copy_bytes);
-            volume.resync_bytes = bytes("resync_bytes").unwrap_or(volume.resync_bytes);
-            volume.dirtied_bytes = bytes("dirtied_bytes").unwrap_or(volume.dirtied_bytes);
+            volume.copy_bytes = volume.copy_bytes.max(bytes("copy_bytes").unwrap_or(0));
+            volume.resync_bytes = volume.resync_bytes.max(bytes("resync_bytes").unwrap_or(0));
+            volume.dirtied_bytes = volume.dirtied_bytes.max(bytes("dirtied_bytes").unwrap_or(0));
         }
     }
     volumes.into_values().collect()
