@@ -37,10 +37,13 @@ pub fn run(context: &Context, args: Args) -> Outcome {
     if args.clean {
         let resisting = demo::resources::Resources::of(&args.dir).clean();
         if resisting.is_empty() {
-            return Ok(());
+            return context.print(&serde_json::json!({ "clean": true }), || {
+                context.tr("没有留下任何东西", "nothing is left").to_owned()
+            });
         }
         return Err(Failure::Environment(anyhow::anyhow!(resisting.join("; "))));
     }
+    demo::story::claim(&args.dir).bad_input()?;
     demo::story::tell(context, &args.dir, args.plain, args.json_file.as_deref()).environment()
 }
 

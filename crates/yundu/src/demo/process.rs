@@ -7,7 +7,11 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// Set when the demo is interrupted: nothing new is started while everything is being removed.
+pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// How long a short command may take unless told otherwise.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
@@ -149,6 +153,9 @@ pub fn spawn<S: AsRef<str>>(
     argv: &[S],
     log: &Path,
 ) -> Result<Process> {
+    if INTERRUPTED.load(Ordering::SeqCst) {
+        bail!("{name} is not started: the demo was interrupted");
+    }
     let output = open_log(log)?;
     let child = command(argv)?
         .stdin(Stdio::null())

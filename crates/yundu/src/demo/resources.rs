@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// One thing to be removed.
@@ -117,6 +118,9 @@ impl Resources {
     /// Removes everything that remains, last made first; going on past what resists. Returns
     /// what could not be removed, in words.
     pub fn clean(&self) -> Vec<String> {
+        // An interruption cleans while the story ends by its error: one after the other.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let mut resisting = Vec::new();
         let mut detached = Vec::new();
         for resource in self.remaining().into_iter().rev() {

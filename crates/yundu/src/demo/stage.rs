@@ -14,6 +14,10 @@ use yundu_estate::text::Text;
 pub const VOLUME_BYTES: u64 = 512 << 20;
 /// The end of the volume that carries no file system: the stall probe's, bytes.
 pub const PROBE_BYTES: u64 = 1 << 20;
+/// Longest path of the demo's directory, bytes: a socket's path may have 107 in all.
+const DIR_LENGTH_MAX: usize = 107 - "/site-a/core-ledger.img.yundu/control.sock".len();
+/// Free space that the demo asks for, bytes: two images and their copies of what changes.
+const ROOM_BYTES: u64 = 1_500_000_000;
 /// Name of the volume and of its NBD export.
 pub const VOLUME: &str = "core-ledger";
 /// The address under which the business reaches the database; it moves from A to B.
@@ -121,11 +125,13 @@ impl Stage {
     /// When no port is free or the own program cannot be found.
     pub fn plan(dir: &Path, plain: bool) -> Result<Self> {
         let ports = free_ports()?;
+        let dir = dir
+            .canonicalize()
+            .with_context(|| format!("no directory {}", dir.display()))?;
+        check_room(&dir)?;
         Ok(Self {
             id: format!("yd{}", std::process::id()),
-            dir: dir
-                .canonicalize()
-                .with_context(|| format!("no directory {}", dir.display()))?,
+            dir,
             program: std::env::current_exe().context("cannot find the own program")?,
             ground: if plain {
                 Ground::Plain {
@@ -250,6 +256,28 @@ impl Stage {
     }
 }
 
+/// Refuses a directory in which the demo could not end well.
+fn check_room(dir: &Path) -> Result<()> {
+    let length = dir.as_os_str().len();
+    if length > DIR_LENGTH_MAX {
+        bail!(
+            "{} is {length} bytes long: the paths of control sockets below it would be too long \
+             for the system, at most {DIR_LENGTH_MAX} are possible; use --dir",
+            dir.display()
+        );
+    }
+    let free = rustix::fs::statvfs(dir).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+    match free {
+        Ok(bytes) if bytes < ROOM_BYTES => bail!(
+            "only {} MB are free at {}, the demo needs {} MB; use --dir",
+            bytes / 1_000_000,
+            dir.display(),
+            ROOM_BYTES / 1_000_000
+        ),
+        _ => Ok(()),
+    }
+}
+
 fn free_ports() -> Result<Ports> {
     // All are held at once, so that the same port is not given out twice.
     let mut held = Vec::new();
@@ -307,6 +335,16 @@ fn survey_namespaces() -> Result<PathBuf, Text> {
             format!("找不到程序 {missing}"),
             format!("no program {missing}"),
         ));
+    }
+    let fuse = super::process::run(&["qemu-storage-daemon", "--help"]);
+    if !fuse.is_ok_and(|help| help.contains("type=]fuse")) {
+        return Err(Text::new(
+            "qemu-storage-daemon 不带 FUSE 导出",
+            "this qemu-storage-daemon has no FUSE export",
+        ));
+    }
+    if super::process::run(&["losetup", "--find"]).is_err() {
+        return Err(Text::new("没有可用的环回设备", "no loop device can be had"));
     }
     let Some(postgres_bin) = find_postgres() else {
         return Err(Text::new(

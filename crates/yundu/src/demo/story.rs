@@ -21,7 +21,7 @@ use outcome::Outcome;
 use shell::Shell;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use teller::Teller;
+use teller::{Teller, megabytes, span};
 
 /// Name of the move and of the application that moves.
 const MOVE: &str = "core-ledger";
@@ -36,13 +36,12 @@ struct Story {
     outcome: Outcome,
 }
 
-/// Tells the whole story in `dir` and writes its outcome to `json_file`, if one is named.
+/// Tells the whole story in `dir`, which was [`claim`]ed, and writes its outcome to `json_file`, if one is named.
 ///
 /// # Errors
-/// When the directory holds something else, or a step of the story does not come out as it must.
+/// When a step of the story does not come out as it must.
 /// Whatever happens, nothing of it stays on the machine but the directory.
 pub fn tell(context: &Context, dir: &Path, plain: bool, json_file: Option<&Path>) -> Result<()> {
-    claim(dir)?;
     let stage = Stage::plan(dir, plain)?;
     let guard = Guard {
         resources: stage.resources(),
@@ -154,25 +153,68 @@ impl Story {
     }
 
     fn epilogue(&mut self) {
-        let report = self.outcome.report.clone();
-        let ledger = self.outcome.ledger.clone();
-        let verify = self.outcome.verify_command.clone();
+        let outcome = self.outcome.clone();
+        let rows = [
+            (
+                "确认的转账",
+                "acknowledged transfers",
+                outcome.acknowledged_writes.to_string(),
+            ),
+            ("丢失", "lost", outcome.lost_writes.to_string()),
+            (
+                "业务看到的错误",
+                "errors seen by the business",
+                outcome.client_errors.to_string(),
+            ),
+            ("结果不明", "in doubt", outcome.in_doubt_writes.to_string()),
+            (
+                "存储最长停顿",
+                "longest stall of the storage",
+                span(outcome.stall_us_max),
+            ),
+            (
+                "业务中断",
+                "interruption of the business",
+                span(outcome.interruption_us),
+            ),
+            ("回退", "rollback", span(outcome.rollback_us)),
+            ("全量复制", "full copy", megabytes(outcome.copy_bytes)),
+            (
+                "断链后重传 / 写脏",
+                "sent again / dirtied in link faults",
+                format!(
+                    "{} / {}",
+                    megabytes(outcome.resync_bytes),
+                    megabytes(outcome.dirtied_bytes)
+                ),
+            ),
+            (
+                "闸门拒绝 / 打开",
+                "gates refused / opened",
+                format!("{} / {}", outcome.gates_refused, outcome.gates_opened),
+            ),
+            (
+                "账本记录",
+                "records in the ledger",
+                outcome.ledger_entries.to_string(),
+            ),
+            ("报告", "report", outcome.report),
+            ("账本", "ledger", outcome.ledger),
+            ("外部核对", "outsiders verify with", outcome.verify_command),
+        ];
         self.teller.line("");
-        for (zh, en, value) in [
-            ("报告", "report", report),
-            ("账本", "ledger", ledger),
-            ("外部核对", "outsiders verify with", verify),
-        ] {
-            let name = self.teller.tr(zh, en).to_owned();
-            let text = format!("  {name}: {}", self.teller.paint("1", &value));
-            self.teller.line(&text);
+        for (zh, en, value) in rows {
+            self.teller.row(zh, en, &value);
         }
     }
 }
 
 /// Takes over a directory: an absent or empty one, or one that an earlier demo made, whose
 /// leftovers are removed first.
-fn claim(dir: &Path) -> Result<()> {
+///
+/// # Errors
+/// When it holds something else, or what an earlier demo left cannot be removed.
+pub fn claim(dir: &Path) -> Result<()> {
     let is_ours = dir.join("stage.json").is_file();
     if is_ours {
         let resisting = Resources::of(dir).clean();
@@ -227,6 +269,7 @@ fn clean_when_interrupted(resources: Resources) {
                 _ = terminate.recv() => {}
                 _ = hangup.recv() => {}
             }
+            super::process::INTERRUPTED.store(true, std::sync::atomic::Ordering::SeqCst);
             eprintln!("\nyundu: interrupted, cleaning up …");
             for line in resources.clean() {
                 eprintln!("yundu: {line}");

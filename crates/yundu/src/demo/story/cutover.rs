@@ -2,6 +2,7 @@
 //! A is killed outright.
 
 use super::estate::key_file;
+use super::shell::Lines;
 use super::teller::span;
 use super::{MOVE, Story, tally};
 use crate::demo::operator::{self, Verb};
@@ -21,7 +22,7 @@ pub(super) fn run(story: &mut Story) -> Result<()> {
     );
     let said = story
         .shell
-        .tell(&mut story.teller, &["move", "run", MOVE], 32)?;
+        .tell(&mut story.teller, &["move", "run", MOVE], Lines::First(32))?;
     if said.code != 0 {
         bail!("`move run` ended with exit code {}", said.code);
     }
@@ -90,10 +91,12 @@ fn sign_after(story: &mut Story) -> Result<()> {
         "--key",
         &key,
     ];
-    story.shell.done(&mut story.teller, &words, 4)?;
     story
         .shell
-        .tell(&mut story.teller, &["move", "run", MOVE], 12)?;
+        .done(&mut story.teller, &words, Lines::First(4))?;
+    story
+        .shell
+        .tell(&mut story.teller, &["move", "run", MOVE], Lines::First(12))?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Chapters 1 and 2: the institution's estate from three formats; ranking and waves.
 
+use super::shell::Lines;
 use super::{REQUESTER, Story, bank_dir};
 use anyhow::{Context as _, Result, bail};
 use std::path::{Path, PathBuf};
@@ -79,7 +80,7 @@ pub(super) fn estate(story: &mut Story) -> Result<()> {
             "--origin",
             "harbour-bank.example/ledger",
         ],
-        4,
+        Lines::First(4),
     )?;
     teller.say(
         "四个人，各有自己的密钥；密钥不在工作区里。",
@@ -101,7 +102,7 @@ pub(super) fn estate(story: &mut Story) -> Result<()> {
             "--key-out",
             &key,
         ];
-        shell.done(teller, &words, 0)?;
+        shell.done(teller, &words, Lines::None)?;
     }
     teller.say(
         "三种格式的资料：自有 YAML、Kubernetes 清单、Konveyor 清册。每个事实都记着来源。",
@@ -117,7 +118,7 @@ pub(super) fn estate(story: &mut Story) -> Result<()> {
         shell.done(
             teller,
             &["estate", "import", &path(name), "--source", source],
-            6,
+            Lines::First(6),
         )?;
     }
     if let Some(foreign) = foreign_manifests() {
@@ -129,7 +130,7 @@ pub(super) fn estate(story: &mut Story) -> Result<()> {
         shell.done(
             teller,
             &["estate", "import", &foreign, "--source", "bank-of-anthos"],
-            4,
+            Lines::First(4),
         )?;
     }
     teller.say(
@@ -139,21 +140,21 @@ pub(super) fn estate(story: &mut Story) -> Result<()> {
     shell.done(
         teller,
         &["estate", "import", &path("estate.yaml"), "--source", "cmdb"],
-        4,
+        Lines::First(4),
     )?;
     teller.say(
         "来源之间的矛盾并列显示，不覆盖：",
         "Contradictions between sources are shown side by side, never overwritten:",
     );
-    shell.done(teller, &["estate", "show", "core-ledger"], 24)?;
+    shell.done(teller, &["estate", "show"], Lines::Last(8))?;
     Ok(())
 }
 
 /// Chapter 2.
 pub(super) fn plan(story: &mut Story) -> Result<()> {
     let (shell, teller) = (&story.shell, &mut story.teller);
-    shell.done(teller, &["assess"], 12)?;
-    shell.done(teller, &["plan", "--save"], 12)?;
+    shell.done(teller, &["assess"], Lines::First(12))?;
+    shell.done(teller, &["plan", "--save"], Lines::First(12))?;
     let (code, plan) = shell.ask(&["plan"])?;
     let wave = plan
         .get("placements")

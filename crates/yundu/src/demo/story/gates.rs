@@ -2,7 +2,7 @@
 //! repair and two approvals, and the gate opens.
 
 use super::estate::key_file;
-use super::shell::REFUSED;
+use super::shell::{Lines, REFUSED};
 use super::teller::span;
 use super::{MOVE, REQUESTER, Story, bank_dir};
 use crate::demo::operator::{self, Verb};
@@ -51,9 +51,11 @@ pub(super) fn run(story: &mut Story) -> Result<()> {
         "site-b/core-ledger.img @ {offset}: 64 bytes inverted"
     ));
     let image = story.stage.image(Site::A).to_string_lossy().into_owned();
-    story
-        .shell
-        .tell(&mut story.teller, &["volume", "verify", &image], 6)?;
+    story.shell.tell(
+        &mut story.teller,
+        &["volume", "verify", &image],
+        Lines::First(6),
+    )?;
     refuse(story, "verified")?;
     story.teller.say(
         "修复，再比对一次；只有干净的比对才算数。",
@@ -62,15 +64,19 @@ pub(super) fn run(story: &mut Story) -> Result<()> {
     story.shell.tell(
         &mut story.teller,
         &["volume", "verify", &image, "--repair"],
-        6,
+        Lines::First(6),
     )?;
-    story
-        .shell
-        .done(&mut story.teller, &["volume", "verify", &image], 6)?;
+    story.shell.done(
+        &mut story.teller,
+        &["volume", "verify", &image],
+        Lines::First(6),
+    )?;
 
-    story
-        .shell
-        .done(&mut story.teller, &["gate", "check", MOVE, "cutover"], 16)?;
+    story.shell.done(
+        &mut story.teller,
+        &["gate", "check", MOVE, "cutover"],
+        Lines::First(32),
+    )?;
     story.teller.good(
         "演练、修复、两人各以自己的密钥批准之后，闸门打开。",
         "After rehearsal, repair and two approvals, each signed with that person's own key, the gate opens.",
@@ -81,7 +87,7 @@ pub(super) fn run(story: &mut Story) -> Result<()> {
 /// The gate must be closed, and `control` must be among the reasons.
 fn refuse(story: &mut Story, control: &str) -> Result<()> {
     let words = ["gate", "check", MOVE, "cutover"];
-    let said = story.shell.tell(&mut story.teller, &words, 0)?;
+    let said = story.shell.tell(&mut story.teller, &words, Lines::None)?;
     show_missing(story, &said.lines);
     if said.code != REFUSED {
         bail!("the gate is not closed (exit code {})", said.code);
@@ -101,16 +107,18 @@ fn refuse(story: &mut Story, control: &str) -> Result<()> {
     Ok(())
 }
 
-/// Shows the controls that do not hold, each with its reasons.
+/// Shows the verdict and the controls that do not hold, each with its reasons.
 fn show_missing(story: &mut Story, lines: &[String]) {
-    let mut shown = true;
+    let mut is_missing = true;
     for line in lines {
-        let mark = line.trim_start().chars().next();
         let is_control = line.starts_with("  ") && !line.starts_with("   ");
         if is_control {
-            shown = mark != Some('✓') && mark != Some('–');
+            let mark = line.trim_start().chars().next();
+            is_missing = mark != Some('✓') && mark != Some('–');
         }
-        if shown {
+        // After the controls come only how to compute it again, and the word "closed" once more.
+        let is_after = !line.starts_with(' ') && lines.first() != Some(line);
+        if is_missing && !is_after {
             story.teller.output(line);
         }
     }
@@ -131,14 +139,16 @@ fn rehearse(story: &mut Story) -> Result<()> {
         "--key",
         &key,
     ];
-    story.shell.done(&mut story.teller, &words, 4)?;
+    story
+        .shell
+        .done(&mut story.teller, &words, Lines::First(4))?;
     story.teller.say(
         "演练：真的切过去、业务在 B 上写、再切回来；然后停库用 cmp 逐字节比对，再在线比对。",
         "The rehearsal really cuts over, business writes at B, and comes back; then cmp with the database stopped, then online.",
     );
     let said = story
         .shell
-        .tell(&mut story.teller, &["move", "run", MOVE], 24)?;
+        .tell(&mut story.teller, &["move", "run", MOVE], Lines::First(24))?;
     if said.code != REFUSED {
         bail!(
             "`move run` did not stop at the closed gate (exit code {})",
@@ -177,7 +187,9 @@ pub(super) fn record(story: &Story, kind: &str) -> Result<serde_json::Value> {
 fn approve(story: &mut Story, person: &str) -> Result<()> {
     let key = key_file(story, person);
     let words = ["move", "approve", MOVE, "--as", person, "--key", &key];
-    story.shell.done(&mut story.teller, &words, 3)?;
+    story
+        .shell
+        .done(&mut story.teller, &words, Lines::First(3))?;
     Ok(())
 }
 
@@ -196,7 +208,7 @@ fn amend(story: &mut Story, from: &str, to: &str) -> Result<()> {
     story.shell.done(
         &mut story.teller,
         &["move", "amend", MOVE, "--runbook", path],
-        4,
+        Lines::First(4),
     )?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Chapter 4: the copy under load, then synchronous mirroring, then a cut and a silent link.
 
+use super::shell::Lines;
 use super::teller::megabytes;
 use super::{MOVE, REQUESTER, Story, tally};
 use crate::demo::faults::{self, Deed};
@@ -24,7 +25,7 @@ pub(super) fn run(story: &mut Story) -> Result<()> {
     );
     story
         .shell
-        .tell(&mut story.teller, &["move", "run", MOVE], 24)?;
+        .tell(&mut story.teller, &["move", "run", MOVE], Lines::First(24))?;
     wait_in_step(story)?;
     let copied = volume::status(&story.stage, Site::A)?.copy_bytes;
     story.outcome.copy_bytes = copied;
@@ -84,7 +85,9 @@ fn create_move(story: &mut Story) -> Result<()> {
     for setting in &settings {
         words.extend(["--set", setting]);
     }
-    story.shell.done(&mut story.teller, &words, 8)?;
+    story
+        .shell
+        .done(&mut story.teller, &words, Lines::First(8))?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Chapter 7: the books, the report, the ledger verified twice, and a dishonest administrator.
 
+use super::shell::Lines;
 use super::teller::span;
 use super::{MOVE, Story, tally};
 use crate::demo::operator::active_site;
@@ -61,9 +62,11 @@ fn books(story: &mut Story) -> Result<()> {
 fn report(story: &mut Story) -> Result<()> {
     let path = story.stage.dir.join("report.html");
     let text = path.to_string_lossy().into_owned();
-    story
-        .shell
-        .done(&mut story.teller, &["report", MOVE, "--out", &text], 4)?;
+    story.shell.done(
+        &mut story.teller,
+        &["report", MOVE, "--out", &text],
+        Lines::First(4),
+    )?;
     story.outcome.report = text;
     Ok(())
 }
@@ -72,13 +75,15 @@ fn report(story: &mut Story) -> Result<()> {
 fn verify(story: &mut Story) -> Result<()> {
     let ledger = story.shell.workspace().join("ledger");
     let kept = story.stage.dir.join("kept-by-the-auditor.checkpoint");
-    let said = story
-        .shell
-        .done(&mut story.teller, &["ledger", "checkpoint"], 6)?;
+    let said = story.shell.done(
+        &mut story.teller,
+        &["ledger", "checkpoint"],
+        Lines::First(6),
+    )?;
     std::fs::write(&kept, said.lines.join("\n") + "\n")?;
     story
         .shell
-        .done(&mut story.teller, &["ledger", "verify"], 8)?;
+        .done(&mut story.teller, &["ledger", "verify"], Lines::First(8))?;
     let (_, verdict) = story.shell.ask(&["ledger", "verify"])?;
     story.outcome.ledger_entries = verdict
         .get("size")
@@ -154,13 +159,17 @@ fn forge(story: &mut Story) -> Result<()> {
     let forged = story.stage.dir.join("forged");
     super::forgery::rewrite(story.shell.workspace(), &forged)?;
     let ledger = forged.join("ledger").to_string_lossy().into_owned();
-    let alone = story
-        .shell
-        .tell(&mut story.teller, &["ledger", "verify", &ledger], 4)?;
+    let alone = story.shell.tell(
+        &mut story.teller,
+        &["ledger", "verify", &ledger],
+        Lines::First(4),
+    )?;
     let kept = story.stage.dir.join("kept-by-the-auditor.checkpoint");
     let kept = kept.to_string_lossy().into_owned();
     let words = ["ledger", "verify", &ledger, "--kept", &kept];
-    let caught = story.shell.tell(&mut story.teller, &words, 6)?;
+    let caught = story
+        .shell
+        .tell(&mut story.teller, &words, Lines::First(6))?;
     if caught.code == 0 {
         bail!("the forged ledger passed against the kept checkpoint");
     }

@@ -2,6 +2,8 @@
 //! and what it prints.
 
 use super::teller::Teller;
+use crate::demo::process::Process;
+use crate::demo::resources::{Resource, Resources};
 use crate::demo::stage::Stage;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -19,6 +21,17 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(600);
 /// Exit code of a command that a gate refuses.
 pub const REFUSED: i32 = 3;
 
+/// Which lines of a command's output are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// At most this many, as they come.
+    First(usize),
+    /// At most this many, from its end.
+    Last(usize),
+    /// None.
+    None,
+}
+
 /// What a command said.
 #[derive(Clone, Debug, Default)]
 pub struct Said {
@@ -35,6 +48,7 @@ pub struct Shell {
     workspace: PathBuf,
     dir: PathBuf,
     lang: Lang,
+    resources: Resources,
 }
 
 impl Shell {
@@ -45,6 +59,7 @@ impl Shell {
             workspace: stage.dir.join("workspace"),
             dir: stage.dir.clone(),
             lang,
+            resources: stage.resources(),
         }
     }
 
@@ -70,23 +85,31 @@ impl Shell {
         command
     }
 
-    /// Shows and runs `yundu WORDS`; at most `lines_max` lines of its output are shown.
+    /// Shows and runs `yundu WORDS` and the lines of its output that `shown` names.
     ///
     /// # Errors
     /// When it cannot be started or does not end.
-    pub fn tell(&self, teller: &mut Teller, words: &[&str], lines_max: usize) -> Result<Said> {
+    pub fn tell(&self, teller: &mut Teller, words: &[&str], shown: Lines) -> Result<Said> {
         teller.command(&self.spell(words));
         let began = Instant::now();
         let mut child = self
             .command(words)
             .spawn()
             .context("cannot start the own program")?;
+        // On record while it runs: a demo that is killed leaves no command running behind it.
+        let record = Process::observe(child.id()).map(|process| Resource::Process {
+            name: "command".to_owned(),
+            process,
+        });
+        record
+            .iter()
+            .try_for_each(|resource| self.resources.record(resource))?;
         let lines = merge(child.stdout.take(), child.stderr.take());
         let mut said = Said::default();
         loop {
             match lines.recv_timeout(TICK) {
                 Ok(line) => {
-                    if said.lines.len() < lines_max {
+                    if matches!(shown, Lines::First(most) if said.lines.len() < most) {
                         teller.output(&line);
                     }
                     said.lines.push(line);
@@ -95,17 +118,31 @@ impl Shell {
                     let _ = child.kill();
                     bail!("`yundu {}` does not end", words.join(" "));
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    teller.progress(&format!("{} s", began.elapsed().as_secs()));
-                }
+                Err(RecvTimeoutError::Timeout) => teller.waiting(began),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         said.code = child.wait()?.code().unwrap_or(-1);
-        let unseen = said.lines.len().saturating_sub(lines_max);
-        if unseen > 0 && lines_max > 0 {
-            let text = format!("… {unseen} {}", teller.tr("行未显示", "more lines"));
-            teller.output(&text);
+        record
+            .iter()
+            .try_for_each(|resource| self.resources.release(resource))?;
+        let count = said.lines.len();
+        match shown {
+            Lines::First(most) if count > most => {
+                let text = format!("… {} {}", count - most, teller.tr("行未显示", "more lines"));
+                teller.output(&text);
+            }
+            Lines::Last(most) => {
+                let hidden = count.saturating_sub(most);
+                if hidden > 0 {
+                    let text = format!("… {hidden} {}", teller.tr("行在前", "lines before"));
+                    teller.output(&text);
+                }
+                for line in said.lines.iter().skip(hidden) {
+                    teller.output(line);
+                }
+            }
+            Lines::First(_) | Lines::None => {}
         }
         Ok(said)
     }
@@ -114,8 +151,8 @@ impl Shell {
     ///
     /// # Errors
     /// With its last line, when it does not.
-    pub fn done(&self, teller: &mut Teller, words: &[&str], lines_max: usize) -> Result<Said> {
-        let said = self.tell(teller, words, lines_max)?;
+    pub fn done(&self, teller: &mut Teller, words: &[&str], shown: Lines) -> Result<Said> {
+        let said = self.tell(teller, words, shown)?;
         if said.code != 0 {
             let last = said.lines.last().cloned().unwrap_or_default();
             bail!(

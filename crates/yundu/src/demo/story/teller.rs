@@ -79,6 +79,16 @@ impl Teller {
         self.line(&self.paint("33", &text));
     }
 
+    /// A name and its value.
+    pub fn row(&mut self, zh: &str, en: &str, value: &str) {
+        let name = self.tr(zh, en);
+        // A Chinese character is as wide as two Latin ones.
+        let width: usize = name.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
+        let gap = " ".repeat(38_usize.saturating_sub(width));
+        let text = format!("  {name}{gap}{}", self.paint("1", value));
+        self.line(&text);
+    }
+
     /// A command line, so that readers learn it.
     pub fn command(&mut self, line: &str) {
         let text = format!("  $ {line}");
@@ -94,6 +104,13 @@ impl Teller {
         };
         let text = format!("    {cut}");
         self.line(&self.paint("2", &text));
+    }
+
+    /// A command that began at `began` is still at work.
+    pub fn waiting(&mut self, began: Instant) {
+        if self.animated || began.elapsed() >= PLAIN_PROGRESS_PAUSE {
+            self.progress(&format!("{} s", began.elapsed().as_secs()));
+        }
     }
 
     /// Work under way; replaced by the next line.
