@@ -8,7 +8,7 @@ verdict := data.yundu.lib.pass([data.yundu.lib.tell("由 %s 批准", "approved b
 	data.yundu.lib.quorum("move", roles)
 } else := data.yundu.lib.fail(missing) if count(missing) > 0
 
-missing contains data.yundu.lib.tell("缺少 %s 的批准：由一位具备该角色、且不是申请人 %s 的人员运行 yundu move approve %s --as PERSON", "an approval by a %s is missing: somebody with that role, other than the requester %s, runs `yundu move approve %s --as PERSON`", [role, input.move.requester, input.move.id]) if {
+missing contains data.yundu.lib.tell("缺少 %s 的批准：由一位具备该角色、且不是申请人 %s 的人员运行 yundu move approve %s --as PERSON", "an approval in the role %s is missing: somebody with that role, other than the requester %s, runs `yundu move approve %s --as PERSON`", [role, input.move.requester, input.move.id]) if {
 	some role in data.yundu.lib.uncovered("move", roles)
 }
 

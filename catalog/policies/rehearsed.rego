@@ -42,6 +42,7 @@ missing contains data.yundu.lib.tell("演练测得停顿 %d µs，必须低于 %
 }
 
 missing contains data.yundu.lib.tell("演练没有测量%s，重新演练", "the rehearsal did not measure %s: rehearse again", [field]) if {
+	count(data.yundu.lib.records("drill.rehearsed")) > 0
 	some field in ["stall_us_max", "rollback_us", "lost_writes"]
 	not data.yundu.lib.not_negative(object.get(drill.body, field, null))
 }

@@ -8,7 +8,7 @@ verdict := data.yundu.lib.pass([data.yundu.lib.tell("销毁由 %s 批准", "dest
 	data.yundu.lib.quorum("retire", roles)
 } else := data.yundu.lib.fail(missing) if count(missing) > 0
 
-missing contains data.yundu.lib.tell("销毁源端缺少 %s 的批准：由申请人 %s 以外的人员运行 yundu move approve %s --retire --as PERSON", "destroying the source lacks the approval of a %s: somebody other than the requester %s runs `yundu move approve %s --retire --as PERSON`", [role, input.move.requester, input.move.id]) if {
+missing contains data.yundu.lib.tell("销毁源端缺少 %s 的批准：由申请人 %s 以外的人员运行 yundu move approve %s --retire --as PERSON", "destroying the source lacks an approval in the role %s: somebody other than the requester %s runs `yundu move approve %s --retire --as PERSON`", [role, input.move.requester, input.move.id]) if {
 	some role in data.yundu.lib.uncovered("retire", roles)
 }
 
