@@ -260,7 +260,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         }
         self.event(
             "volume.became-primary",
-            serde_json::json!({"cut": name, "generation": generation}),
+            serde_json::json!({"id": name, "generation": generation}),
         );
         if let Some(requested) = self.handover.requested.take() {
             let outcome = if requested == name {
@@ -317,8 +317,8 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         let measured = self.handover.phase == Phase::Offered;
         let hold_us = if measured { hold_us } else { 0 };
         self.event(
-            "volume.handed-over",
-            serde_json::json!({"cut": name, "generation": generation, "hold_us": hold_us}),
+            "volume.handover",
+            serde_json::json!({"id": name, "generation": generation, "hold_us": hold_us}),
         );
         if std::mem::take(&mut self.handover.asked_here) {
             self.effects.push_back(Effect::HandoverEnded {
@@ -338,7 +338,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         self.flush.forget(Waiter::HandoverLast);
         self.event(
             "volume.handover-aborted",
-            serde_json::json!({"cut": name, "reason": reason}),
+            serde_json::json!({"id": name, "reason": reason}),
         );
         let outcome = format!("given up, this side goes on as primary: {reason}");
         if std::mem::take(&mut self.handover.asked_here) {
