@@ -81,7 +81,12 @@ fn step_line(context: &Context, step: &StepView) -> String {
         StepState::Pending => "·",
     };
     let actual = step.actual_us.map_or_else(String::new, |us| {
-        format!(" {}.{:03} s", us / 1_000_000, us % 1_000_000 / 1_000)
+        format!(
+            "{} {}.{:03} s",
+            context.tr("，实际", ", took"),
+            us / 1_000_000,
+            us % 1_000_000 / 1_000
+        )
     });
     let reason = step.reason.as_ref().map_or_else(String::new, |text| {
         format!("\n      {}", text.get(context.lang))
