@@ -1,4 +1,5 @@
-# Source and target were compared as of the cut by their hash trees, and are equal.
+# Source and target were compared as of the cut by their hash trees, and are equal. Where a process
+# died with its hash tree, a comparison under load after the cut stands in for it.
 package yundu.copies_equal
 
 compared(volume) := data.yundu.lib.last(data.yundu.lib.of_volume("volume.compared", volume))
@@ -11,7 +12,19 @@ holds(volume) if {
 	b.source_digest == b.target_digest
 }
 
-digests := [data.yundu.lib.tell("卷 %s 两端摘要相同：%s", "volume %s: both digests are %s", [v, compared(v).body.source_digest]) | some v in input.move.volumes]
+holds(volume) if {
+	b := compared(volume).body
+	b.equal == true
+	b.by == "verification"
+	data.yundu.lib.not_negative(b.compared_bytes)
+	b.compared_bytes > 0
+}
+
+told(volume) := data.yundu.lib.tell("卷 %s 两端摘要相同：%s", "volume %s: both digests are %s", [volume, compared(volume).body.source_digest]) if {
+	is_string(compared(volume).body.source_digest)
+} else := data.yundu.lib.tell("卷 %s 的切换点摘要因进程重启丢失；切换后在线比对 %d 字节，没有差异", "volume %s: its digest as of the cut was lost with a process; %d bytes compared under load after the cut, no difference", [volume, compared(volume).body.compared_bytes])
+
+digests := [told(v) | some v in input.move.volumes]
 
 verdict := data.yundu.lib.pass(digests) if {
 	count(input.move.volumes) > 0

@@ -252,6 +252,24 @@ async fn a_corrupt_block_stops_the_move_until_a_clean_comparison() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_digest_lost_with_its_process_is_replaced_by_a_clean_comparison_after_the_cut() {
+    let directory = tempfile::tempdir().unwrap();
+    prepare(directory.path()).await;
+    let world = World::new();
+    let engine = engine(directory.path(), &world, Arc::new(Silent)).await;
+    world.with(|state| state.cut_digest_lost = true);
+    // To the end: the gate before the retirement of the source accepts it.
+    drive(&engine).await.unwrap();
+    let records = records(&engine).await;
+    let of_kind = |kind: &str| records.iter().rposition(|record| record.kind == kind);
+    let compared = &records[of_kind("volume.compared").unwrap()];
+    assert_eq!(compared.body["by"], "verification");
+    assert_eq!(compared.body["equal"], true);
+    assert!(compared.body["source_digest"].is_null());
+    assert!(of_kind("volume.verified") > of_kind("cutover.done"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rehearsal_whose_check_fails_is_back_at_the_source_and_does_not_count() {
     let directory = tempfile::tempdir().unwrap();
     prepare(directory.path()).await;

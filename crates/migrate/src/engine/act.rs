@@ -328,16 +328,15 @@ impl Engine {
             if current.life.progress.contains_key(&part) {
                 continue;
             }
-            let (source, target) = self
-                .cut_digests(
-                    current,
-                    volume,
-                    &super::cuts::cut_id(&cut, volume, "over"),
-                    timeout_s,
-                )
-                .await?;
+            let id = super::cuts::cut_id(&cut, volume, "over");
+            let Some((source, target)) = self.cut_digests(current, volume, &id, timeout_s).await?
+            else {
+                self.compare_under_load(current, volume, &cut, timeout_s)
+                    .await?;
+                continue;
+            };
             let equal = source == target;
-            let body = json!({ "volume": volume, "cut": cut, "source_digest": source, "target_digest": target, "equal": equal });
+            let body = json!({ "volume": volume, "cut": cut, "by": "digest", "source_digest": source, "target_digest": target, "equal": equal });
             let record = self.evidence(current, "volume.compared", &part, body);
             self.keep_part(current, &part, json!(equal), vec![record])
                 .await?;
@@ -355,29 +354,75 @@ impl Engine {
         Ok(Performed::Done(json!({ "cut": cut, "equal": true })))
     }
 
+    /// Stands in for the digests as of the cut when they are lost: a comparison after the cut, while
+    /// the source follows. What was overwritten since is equal because both wrote it; the rest is as
+    /// it was at the cut.
+    async fn compare_under_load(
+        &self,
+        current: &mut Current<'_>,
+        volume: &str,
+        cut: &str,
+        timeout_s: u64,
+    ) -> Result<(), Trouble> {
+        self.tell(
+            current.step,
+            Text::new(
+                format!("{volume}：卷进程重启过，切换点摘要已丢失，改为在线比对"),
+                format!(
+                    "{volume}: a volume process was restarted and its digest as of the cut is lost: comparing under load instead"
+                ),
+            ),
+        );
+        self.until_in_step(current, volume, timeout_s).await?;
+        let settings = Verify {
+            repair: false,
+            timeout_s,
+        };
+        let done = self.verify_once(current, volume, &settings, 1).await?;
+        if done.differing_leaves > 0 || done.aborted.is_some() {
+            return Err(not_clean(volume, &done));
+        }
+        let part = format!("compared/{volume}");
+        let body = json!({ "volume": volume, "cut": cut, "by": "verification", "source_digest": null, "target_digest": null, "compared_bytes": done.compared_bytes, "equal": true });
+        let record = self.evidence(current, "volume.compared", &part, body);
+        Ok(self
+            .keep_part(current, &part, json!(true), vec![record])
+            .await?)
+    }
+
+    /// Waits for the digests of both sides as of a cut; `None`: one of them is lost, because it was
+    /// in the making in a process that died.
     async fn cut_digests(
         &self,
         current: &Current<'_>,
         volume: &str,
         cut: &str,
         timeout_s: u64,
-    ) -> Result<(String, String), Trouble> {
+    ) -> Result<Option<(String, String)>, Trouble> {
         let begun_us = self.clock.now_us();
         let mut polls = 0;
         loop {
             let mut roots = Vec::new();
+            let mut lost = false;
             for side in [Side::Source, Side::Target] {
                 let status = self
                     .volume_status(volume, side)
                     .await
                     .map_err(Trouble::plane)?;
-                let known = status
-                    .cut_digest
-                    .filter(|digest| digest.id == cut && !digest.root.is_empty());
-                roots.extend(known.map(|digest| digest.root));
+                let begun = status.cut_digest.filter(|digest| digest.id == cut);
+                // Both sides begin theirs at the latest when they meet after the cut.
+                lost |= begun.is_none() && status.link == Link::Up;
+                roots.extend(
+                    begun
+                        .filter(|digest| !digest.root.is_empty())
+                        .map(|digest| digest.root),
+                );
             }
             if let [source, target] = roots.as_slice() {
-                return Ok((source.clone(), target.clone()));
+                return Ok(Some((source.clone(), target.clone())));
+            }
+            if lost {
+                return Ok(None);
             }
             if self.timed_out(begun_us, timeout_s) {
                 return Err(Trouble::failed(

@@ -39,6 +39,8 @@ pub struct State {
     pub application_at: char,
     pub facts: Value,
     pub retired: bool,
+    /// The volume processes were restarted before their digests as of the cut were known.
+    pub cut_digest_lost: bool,
     pub rehearsal_check_fails: bool,
     pub now_us: i64,
 }
@@ -60,6 +62,7 @@ impl World {
             application_at: 'a',
             facts: json!({"accounts": 100, "sum": 0}),
             retired: false,
+            cut_digest_lost: false,
             rehearsal_check_fails: false,
             now_us: 1_000_000_000,
         })))
@@ -143,11 +146,15 @@ impl State {
             wait_us_max: 900,
             rpo_us: if self.link_up { Some(0) } else { None },
             verification: self.verification.clone(),
-            cut_digest: self.handover.as_ref().map(|it| CutDigest {
-                id: it.id.clone(),
-                root: "ab".into(),
-                hashed_bytes: 1,
-            }),
+            cut_digest: self
+                .handover
+                .as_ref()
+                .filter(|_| !self.cut_digest_lost)
+                .map(|it| CutDigest {
+                    id: it.id.clone(),
+                    root: "ab".into(),
+                    hashed_bytes: 1,
+                }),
             handover: self.handover.clone(),
             exports: vec![],
             event_sequence: self.events.len() as u64,
