@@ -357,14 +357,7 @@ fn a_copy_is_refused_where_it_would_harm_and_nothing_is_changed() {
     std::fs::write(pair.image(Side::Target), vec![1; 8 * MIB as usize]).unwrap();
     pair.start(Side::Target);
     pair.start(Side::Source);
-    let to = {
-        let command = pair.command(Side::Target);
-        let arguments: Vec<_> = command
-            .get_args()
-            .map(|a| a.to_string_lossy().into_owned())
-            .collect();
-        arguments[arguments.iter().position(|a| a == "--listen").unwrap() + 1].clone()
-    };
+    let to = pair.peer();
     let output = pair.volume(Side::Source, &["replicate", "--to", &to, "--wait"]);
     assert_eq!(output.status.code(), Some(3));
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -102,6 +102,9 @@ pub fn assert_all_present(pair: &Pair, side: Side, versions: &[u64]) {
         } else {
             block(slot, *version)
         };
-        assert!(found == expected, "slot {slot} lost acknowledged version {version}");
+        assert!(
+            found == expected,
+            "slot {slot} lost acknowledged version {version}"
+        );
     }
 }

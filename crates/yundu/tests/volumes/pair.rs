@@ -133,9 +133,14 @@ impl Pair {
         }
     }
 
-    fn try_control(&self, side: Side) -> Option<ControlClient> {
+    /// Where the process of this side is steered.
+    pub fn control_socket(&self, side: Side) -> PathBuf {
         let path = yundu_replicate::state::StateDirectory::path_for(&self.image(side));
-        ControlClient::connect(&path.join("control.sock")).ok()
+        path.join("control.sock")
+    }
+
+    fn try_control(&self, side: Side) -> Option<ControlClient> {
+        ControlClient::connect(&self.control_socket(side)).ok()
     }
 
     pub fn control(&self, side: Side) -> ControlClient {
@@ -158,8 +163,13 @@ impl Pair {
             .unwrap()
     }
 
+    /// Where the receiver awaits its source.
+    pub fn peer(&self) -> String {
+        format!("127.0.0.1:{}", self.peer_port)
+    }
+
     pub fn replicate(&self) {
-        let to = format!("127.0.0.1:{}", self.peer_port);
+        let to = self.peer();
         let output = self.volume(Side::Source, &["replicate", "--to", &to, "--wait"]);
         assert!(
             output.status.success(),
