@@ -214,6 +214,11 @@ impl Stage {
         Path::new("/run").join(format!("yundu-{}", self.id))
     }
 
+    /// Where volume processes note their names, so that `yundu volume` finds them by name.
+    pub fn names_dir(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
     /// ADDR:PORT of the NBD server at a site, as seen from inside that site.
     pub fn nbd_address(&self, site: Site) -> String {
         match (self.has_namespaces(), site) {

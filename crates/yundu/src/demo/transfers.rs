@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// Error lines kept; what comes after is counted by the last of them.
 const ERRORS_MAX: usize = 10_000;
 
+/// Errors that a tally quotes.
+const ERROR_SAMPLES: usize = 3;
+
 /// One transfer as the business asked for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transfer {
@@ -86,12 +89,16 @@ impl TransferLog {
         self.line(format_args!("R {id} {}", now_us()))
     }
 
-    /// The business saw an error.
+    /// The business saw an error, in an attempt that took `wait_us`.
     ///
     /// # Errors
     /// When the line cannot be written.
-    pub fn error(&self, text: &str) -> Result<()> {
-        self.line(format_args!("E {} {}", now_us(), text.replace('\n', " ")))
+    pub fn error(&self, wait_us: i64, text: &str) -> Result<()> {
+        self.line(format_args!(
+            "E {} {wait_us} {}",
+            now_us(),
+            text.replace('\n', " ")
+        ))
     }
 
     fn line(&self, text: std::fmt::Arguments<'_>) -> Result<()> {
@@ -114,6 +121,17 @@ pub struct Acknowledged {
     pub wait_us: i64,
 }
 
+/// An error that the business saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// When it was seen, Unix µs.
+    pub at_us: i64,
+    /// How long the attempt took, µs.
+    pub wait_us: i64,
+    /// What was said.
+    pub text: String,
+}
+
 /// The log, read.
 #[derive(Clone, Debug, Default)]
 pub struct Outcomes {
@@ -121,8 +139,8 @@ pub struct Outcomes {
     pub acknowledged: BTreeMap<i64, Acknowledged>,
     /// By transfer id: outcome never learned.
     pub in_doubt: BTreeMap<i64, Transfer>,
-    /// Errors with their times, µs.
-    pub errors: Vec<(i64, String)>,
+    /// Errors in order.
+    pub errors: Vec<Failure>,
     /// Transfers that the database refused.
     pub refused: u64,
 }
@@ -149,9 +167,16 @@ impl Outcomes {
     fn take(&mut self, line: &str) -> Option<()> {
         let (kind, rest) = line.split_once(' ')?;
         if kind == "E" {
-            let (at_us, text) = rest.split_once(' ')?;
+            let mut fields = rest.splitn(3, ' ');
+            let at_us = fields.next()?.parse().ok()?;
+            let wait_us = fields.next()?.parse().ok()?;
+            let text = fields.next()?.to_owned();
             if self.errors.len() < ERRORS_MAX {
-                self.errors.push((at_us.parse().ok()?, text.to_owned()));
+                self.errors.push(Failure {
+                    at_us,
+                    wait_us,
+                    text,
+                });
             }
             return Some(());
         }
@@ -216,19 +241,23 @@ impl Outcomes {
                 }
             })
             .collect();
-        let announced = |at_us: i64| {
+        // An attempt that began in a switch belongs to it, also when it fails a little later.
+        let announced = |failure: &&Failure| {
+            let begin_us = failure.at_us - failure.wait_us;
             switches
                 .iter()
                 .zip(&interruptions)
                 .any(|(window, interruption)| {
-                    at_us >= window.begin_us
-                        && at_us
-                            <= interruption
-                                .resumed_us
-                                .unwrap_or(window.end_us)
-                                .max(window.end_us)
+                    let resumed_us = interruption.resumed_us.unwrap_or(window.end_us);
+                    let end_us = resumed_us.max(window.end_us);
+                    Window {
+                        end_us,
+                        ..window.clone()
+                    }
+                    .touches(begin_us, failure.at_us)
                 })
         };
+        let in_switches = self.errors.iter().filter(announced).count();
         let is_quiet = |a: &&Acknowledged| {
             let begin = a.at_us - a.wait_us;
             !switches
@@ -239,8 +268,15 @@ impl Outcomes {
         Tally {
             acknowledged_writes: self.acknowledged.len() as u64,
             in_doubt_writes: self.in_doubt.len() as u64,
-            client_errors: self.errors.iter().filter(|(at, _)| !announced(*at)).count() as u64,
-            errors_in_switches: self.errors.iter().filter(|(at, _)| announced(*at)).count() as u64,
+            client_errors: (self.errors.len() - in_switches) as u64,
+            error_samples: self
+                .errors
+                .iter()
+                .filter(|failure| !announced(failure))
+                .take(ERROR_SAMPLES)
+                .map(|failure| failure.text.clone())
+                .collect(),
+            errors_in_switches: in_switches as u64,
             commit_wait_us_max: self
                 .acknowledged
                 .values()
@@ -291,6 +327,8 @@ pub struct Tally {
     pub in_doubt_writes: u64,
     /// Errors outside announced switches.
     pub client_errors: u64,
+    /// The first of them, in words.
+    pub error_samples: Vec<String>,
     /// Errors inside announced switches: the interruption, as single attempts felt it.
     pub errors_in_switches: u64,
     /// Longest transfer, µs.
@@ -334,9 +372,9 @@ mod tests {
 
     #[test]
     fn error_in_an_announced_switch_is_an_interruption_and_any_other_is_an_error() {
-        let log = "I 1 1 1 1 1\nA 1 100 1\nE 50 early\nE 150 refused\nE 210 still\nI 2 1 1 1 1\nA 2 250 1\nE 300 late";
+        let log = "I 1 1 1 1 1\nA 1 100 1\nE 50 5 early\nE 150 5 refused\nE 210 5 still\nI 2 1 1 1 1\nA 2 250 1\nE 260 40 begun in it\nE 300 5 late";
         let tally = outcomes(log).tally(&[window(120, 200)], &[]);
-        assert_eq!((tally.client_errors, tally.errors_in_switches), (2, 2));
+        assert_eq!((tally.client_errors, tally.errors_in_switches), (2, 3));
         assert_eq!(tally.interruptions[0].interruption_us, 150);
     }
 

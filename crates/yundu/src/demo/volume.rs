@@ -54,7 +54,13 @@ pub fn process_name(site: Site) -> String {
 /// # Errors
 /// When it does not come up; its log is named.
 pub fn start(stage: &Stage, site: Site) -> Result<Process> {
-    let mut argv = vec![stage.program.to_string_lossy().into_owned()];
+    // Names of the demo's volumes are noted in its own directory.
+    let names = format!("YUNDU_RUNTIME_DIR={}", stage.names_dir().display());
+    let mut argv = vec![
+        "env".to_owned(),
+        names,
+        stage.program.to_string_lossy().into_owned(),
+    ];
     argv.extend(match site {
         Site::A => serve_command(stage),
         Site::B => receive_command(stage),

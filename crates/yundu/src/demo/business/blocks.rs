@@ -161,7 +161,8 @@ fn work(desk: &Desk, address: &str, writer: u64) -> Result<()> {
         let begin = Instant::now();
         desk.log.intent(&transfer)?;
         if let Err(error) = commit(&mut client, &transfer, sequence) {
-            desk.log.error(&format!("commit: {error:#}"))?;
+            let wait_us = i64::try_from(begin.elapsed().as_micros())?;
+            desk.log.error(wait_us, &format!("commit: {error:#}"))?;
             return Err(error);
         }
         desk.log

@@ -11,9 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// An attempt to connect is given up after this; the next follows after [`RETRY_PAUSE`]. Short,
-/// so that the pause of a switch is the switch's and not the client's.
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(250);
+/// The first connection may take its time.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A later attempt is given up after this; the next follows after [`RETRY_PAUSE`]. Short, so that
+/// the pause of a switch is the switch's and not the client's.
+const RECONNECT_TIMEOUT: Duration = Duration::from_millis(120);
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// Runs until the stop file appears.
@@ -64,20 +66,24 @@ async fn work(desk: Arc<Desk>, options: PgConnectOptions, seat: u64) -> Result<(
     let mut dice = Dice::new(seat);
     let pace = Duration::from_secs(1) * u32::try_from(CONNECTIONS)? / RATE;
     let mut due = Instant::now();
+    let mut patience = CONNECT_TIMEOUT;
     'connect: while !desk.is_stopped() {
+        let begin = Instant::now();
         let connecting = PgConnection::connect_with(&options);
-        let mut connection = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+        let mut connection = match tokio::time::timeout(patience, connecting).await {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
-                desk.log.error(&format!("connect: {error}"))?;
+                desk.log
+                    .error(micros(begin), &format!("connect: {error}"))?;
                 tokio::time::sleep(RETRY_PAUSE).await;
                 continue;
             }
             Err(_) => {
-                desk.log.error("connect: no answer")?;
+                desk.log.error(micros(begin), "connect: no answer")?;
                 continue;
             }
         };
+        patience = RECONNECT_TIMEOUT;
         while !desk.is_stopped() {
             let now = Instant::now();
             if due > now {
@@ -95,20 +101,21 @@ async fn work(desk: Arc<Desk>, options: PgConnectOptions, seat: u64) -> Result<(
             let begin = Instant::now();
             match post(&desk, &mut connection, &transfer).await? {
                 End::Committed => {
-                    let wait_us = i64::try_from(begin.elapsed().as_micros())?;
-                    desk.log.acknowledged(transfer.id, wait_us)?;
+                    desk.log.acknowledged(transfer.id, micros(begin))?;
                 }
                 End::Refused(error) => {
                     desk.log.refused(transfer.id)?;
-                    desk.log.error(&format!("refused: {error}"))?;
+                    desk.log
+                        .error(micros(begin), &format!("refused: {error}"))?;
                     continue 'connect;
                 }
                 End::Broken(error) => {
-                    desk.log.error(&format!("broken: {error}"))?;
+                    desk.log.error(micros(begin), &format!("broken: {error}"))?;
                     continue 'connect;
                 }
                 End::InDoubt(error) => {
-                    desk.log.error(&format!("in doubt: {error}"))?;
+                    desk.log
+                        .error(micros(begin), &format!("in doubt: {error}"))?;
                     continue 'connect;
                 }
             }
@@ -116,6 +123,10 @@ async fn work(desk: Arc<Desk>, options: PgConnectOptions, seat: u64) -> Result<(
         let _ = connection.close().await;
     }
     Ok(())
+}
+
+fn micros(since: Instant) -> i64 {
+    i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX)
 }
 
 /// # Errors

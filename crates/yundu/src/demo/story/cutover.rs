@@ -51,6 +51,7 @@ pub(super) fn run(story: &mut Story) -> Result<()> {
         &format!("Longest stall of the storage {stall} (the client's measure, link faults apart); business interrupted for {interruption}."),
     );
     sign_after(story)?;
+    status(story)?;
     kill_site_a(story)
 }
 
@@ -100,6 +101,16 @@ fn sign_after(story: &mut Story) -> Result<()> {
     Ok(())
 }
 
+/// The move as people look at it, with its way back.
+fn status(story: &mut Story) -> Result<()> {
+    story.shell.done(
+        &mut story.teller,
+        &["move", "status", MOVE],
+        Lines::First(32),
+    )?;
+    Ok(())
+}
+
 fn kill_site_a(story: &mut Story) -> Result<()> {
     let stage = &story.stage;
     let before = tally(stage)?.acknowledged_writes;
@@ -128,8 +139,9 @@ fn kill_site_a(story: &mut Story) -> Result<()> {
     let more = felt.acknowledged_writes - before;
     if more == 0 || felt.client_errors > 0 {
         bail!(
-            "after the death of A: {more} transfers, {} errors",
-            felt.client_errors
+            "after the death of A: {more} transfers, {} errors: {:?}",
+            felt.client_errors,
+            felt.error_samples
         );
     }
     story.teller.good(

@@ -6,7 +6,7 @@ use super::shell::{Lines, REFUSED};
 use super::teller::span;
 use super::{MOVE, REQUESTER, Story, bank_dir};
 use crate::demo::operator::{self, Verb};
-use crate::demo::stage::Site;
+use crate::demo::stage::{Site, VOLUME};
 use anyhow::{Context as _, Result, bail};
 
 /// Chapter 5.
@@ -50,10 +50,9 @@ pub(super) fn run(story: &mut Story) -> Result<()> {
     story.teller.output(&format!(
         "site-b/core-ledger.img @ {offset}: 64 bytes inverted"
     ));
-    let image = story.stage.image(Site::A).to_string_lossy().into_owned();
     story.shell.tell(
         &mut story.teller,
-        &["volume", "verify", &image],
+        &["volume", "verify", VOLUME],
         Lines::First(6),
     )?;
     refuse(story, "verified")?;
@@ -63,12 +62,12 @@ pub(super) fn run(story: &mut Story) -> Result<()> {
     );
     story.shell.tell(
         &mut story.teller,
-        &["volume", "verify", &image, "--repair"],
+        &["volume", "verify", VOLUME, "--repair"],
         Lines::First(6),
     )?;
     story.shell.done(
         &mut story.teller,
-        &["volume", "verify", &image],
+        &["volume", "verify", VOLUME],
         Lines::First(6),
     )?;
 

@@ -41,7 +41,11 @@ pub(super) fn run(story: &mut Story) -> Result<()> {
     story.outcome.dirtied_bytes = status.dirtied_bytes;
     let felt = tally(&story.stage)?;
     if felt.client_errors > 0 {
-        bail!("the business saw {} errors", felt.client_errors);
+        bail!(
+            "the business saw {} errors: {:?}",
+            felt.client_errors,
+            felt.error_samples
+        );
     }
     let (sent, dirtied) = (
         megabytes(status.resync_bytes),

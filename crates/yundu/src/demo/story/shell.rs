@@ -49,6 +49,7 @@ pub struct Shell {
     dir: PathBuf,
     lang: Lang,
     resources: Resources,
+    names_dir: PathBuf,
 }
 
 impl Shell {
@@ -60,6 +61,7 @@ impl Shell {
             dir: stage.dir.clone(),
             lang,
             resources: stage.resources(),
+            names_dir: stage.names_dir(),
         }
     }
 
@@ -78,7 +80,7 @@ impl Shell {
                 "YUNDU_LANG",
                 if self.lang == Lang::Zh { "zh" } else { "en" },
             )
-            .env("YUNDU_RUNTIME_DIR", self.dir.join("run"))
+            .env("YUNDU_RUNTIME_DIR", &self.names_dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
