@@ -67,7 +67,9 @@ pub fn run_part(dir: &Path, part: &Part) -> Result<()> {
         Part::Business => business::run(&stage),
         Part::Probe { site } => {
             let stop = stage.driver_dir().join("stop-probe");
-            probe::probe(&stage.nbd_address(*site), &stage.driver_dir(), || stop.exists())
+            probe::probe(&stage.nbd_address(*site), &stage.driver_dir(), || {
+                stop.exists()
+            })
         }
         Part::Relay { name } => {
             let port = match name.as_str() {

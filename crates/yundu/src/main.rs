@@ -22,7 +22,13 @@ use yundu_estate::text::Lang;
 )]
 struct Cli {
     /// Workspace directory, made by `yundu init`
-    #[arg(long, short = 'w', global = true, env = "YUNDU_WORKSPACE", default_value = ".")]
+    #[arg(
+        long,
+        short = 'w',
+        global = true,
+        env = "YUNDU_WORKSPACE",
+        default_value = "."
+    )]
     workspace: PathBuf,
     /// Print JSON instead of text
     #[arg(long, global = true)]

@@ -164,7 +164,9 @@ fn figures(records: &[Record], targets: &Value) -> Vec<Figure> {
     let status = body("volume.status");
     // Each process counts what it sent itself; the one that did the copying has the figure.
     let sent = |field: &str| {
-        let statuses = records.iter().filter(|record| record.kind == "volume.status");
+        let statuses = records
+            .iter()
+            .filter(|record| record.kind == "volume.status");
         statuses
             .filter_map(|record| integer(&record.body, field))
             .filter(|bytes| *bytes > 0)
@@ -192,7 +194,10 @@ fn figures(records: &[Record], targets: &Value) -> Vec<Figure> {
             integer(cut, "stall_us_max"),
             Unit::Microseconds,
             integer(targets, "stall_us_max"),
-            ("正式切换实测，请求最长等待", "longest wait of a request, measured"),
+            (
+                "正式切换实测，请求最长等待",
+                "longest wait of a request, measured",
+            ),
         );
     }
     if !drill.is_null() {
@@ -202,7 +207,10 @@ fn figures(records: &[Record], targets: &Value) -> Vec<Figure> {
             integer(drill, "stall_us_max"),
             Unit::Microseconds,
             integer(targets, "stall_us_max"),
-            ("演练实测，请求最长等待", "longest wait of a request, measured"),
+            (
+                "演练实测，请求最长等待",
+                "longest wait of a request, measured",
+            ),
         );
     }
     if !switch.is_null() {
@@ -252,10 +260,7 @@ fn figures(records: &[Record], targets: &Value) -> Vec<Figure> {
                 ("空洞不传", "holes are not sent"),
             );
         }
-        if let (Some(sent), Some(dirtied @ 1..)) = (
-            sent("resync_bytes"),
-            sent("dirtied_bytes"),
-        ) {
+        if let (Some(sent), Some(dirtied @ 1..)) = (sent("resync_bytes"), sent("dirtied_bytes")) {
             let ratio = i64::try_from(i128::from(sent) * 1_000 / i128::from(dirtied)).ok();
             add(
                 "重传比",
@@ -481,7 +486,9 @@ fn volumes(records: &[Record]) -> Vec<Volume> {
             volume.size_bytes = bytes("size_bytes").unwrap_or(volume.size_bytes);
             volume.copy_bytes = volume.copy_bytes.max(bytes("copy_bytes").unwrap_or(0));
             volume.resync_bytes = volume.resync_bytes.max(bytes("resync_bytes").unwrap_or(0));
-            volume.dirtied_bytes = volume.dirtied_bytes.max(bytes("dirtied_bytes").unwrap_or(0));
+            volume.dirtied_bytes = volume
+                .dirtied_bytes
+                .max(bytes("dirtied_bytes").unwrap_or(0));
         }
     }
     volumes.into_values().collect()
