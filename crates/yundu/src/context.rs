@@ -71,6 +71,21 @@ impl Failure {
         }
     }
 
+    /// The error and its causes in one line; a cause that the error already tells is not told
+    /// twice.
+    pub fn message(&self) -> String {
+        self.error().chain().fold(String::new(), |told, cause| {
+            let cause = cause.to_string();
+            if told.is_empty() {
+                cause
+            } else if told.contains(&cause) {
+                told
+            } else {
+                format!("{told}: {cause}")
+            }
+        })
+    }
+
     /// The cause.
     pub fn error(&self) -> &anyhow::Error {
         match self {

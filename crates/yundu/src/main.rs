@@ -92,7 +92,7 @@ fn main() -> ExitCode {
     match dispatch(&context, cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("yundu: {:#}", failure.error());
+            eprintln!("yundu: {}", failure.message());
             ExitCode::from(failure.exit_code())
         }
     }

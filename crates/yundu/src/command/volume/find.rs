@@ -32,7 +32,8 @@ pub fn register(name: &str, control: &Path) {
     let Ok(control) = std::path::absolute(control) else {
         return;
     };
-    if std::os::unix::net::UnixStream::connect(&link).is_ok() {
+    let is_ours = std::fs::read_link(&link).is_ok_and(|noted| noted == control);
+    if !is_ours && std::os::unix::net::UnixStream::connect(&link).is_ok() {
         eprintln!("the name {name} is taken; name this volume by its image");
         return;
     }
