@@ -11,6 +11,8 @@ use crate::demo::{disk, faults, probe, set, sites, volume};
 use anyhow::{Context as _, Result, bail};
 use std::time::Duration;
 
+/// How long a dying site may still send.
+const DYING: Duration = Duration::from_millis(200);
 /// How long business is watched after site A died.
 const AFTERWARDS: Duration = Duration::from_secs(4);
 
@@ -120,7 +122,11 @@ fn kill_site_a(story: &mut Story) -> Result<()> {
     );
     if let Some(process) = disk::recorded(stage, &volume::process_name(Site::A)) {
         process.signal(rustix::process::Signal::KILL);
+        process.wait_gone(Duration::from_secs(5));
     }
+    // The dying system still closes its connections; only then is there silence. (A site that
+    // falls silent at once is the hanging link of chapter 4.)
+    std::thread::sleep(DYING);
     if stage.has_namespaces() {
         sites::isolate(stage, Site::A)?;
     }

@@ -2,12 +2,16 @@
 //! repair and two approvals, and the gate opens.
 
 use super::estate::key_file;
+use super::outcome::STALL_US_LIMIT;
 use super::shell::{Lines, REFUSED};
 use super::teller::span;
 use super::{MOVE, REQUESTER, Story, bank_dir};
 use crate::demo::operator::{self, Verb};
 use crate::demo::stage::{Site, VOLUME};
 use anyhow::{Context as _, Result, bail};
+
+/// Rehearsals before the story gives up on a busy machine.
+const REHEARSALS_MAX: usize = 5;
 
 /// Chapter 5.
 pub(super) fn run(story: &mut Story) -> Result<()> {
@@ -145,16 +149,7 @@ fn rehearse(story: &mut Story) -> Result<()> {
         "演练：真的切过去、业务在 B 上写、再切回来；然后停库用 cmp 逐字节比对，再在线比对。",
         "The rehearsal really cuts over, business writes at B, and comes back; then cmp with the database stopped, then online.",
     );
-    let said = story
-        .shell
-        .tell(&mut story.teller, &["move", "run", MOVE], Lines::First(24))?;
-    if said.code != REFUSED {
-        bail!(
-            "`move run` did not stop at the closed gate (exit code {})",
-            said.code
-        );
-    }
-    let body = record(story, "drill.rehearsed")?;
+    let body = rehearse_within_limit(story)?;
     let number = |name: &str| body.get(name).and_then(serde_json::Value::as_i64);
     let rollback_us = number("rollback_us").context("the rehearsal measured no rollback")?;
     story.outcome.rollback_us = rollback_us;
@@ -164,7 +159,42 @@ fn rehearse(story: &mut Story) -> Result<()> {
         &format!("演练成功：最长停顿 {stall}，回退 {back}，切换后写入的都还在。"),
         &format!("Rehearsed: longest stall {stall}, rollback {back}, what was written after the cut is still there."),
     );
+    let said = story
+        .shell
+        .tell(&mut story.teller, &["move", "run", MOVE], Lines::First(24))?;
+    if said.code != REFUSED {
+        bail!(
+            "`move run` did not stop at the closed gate (exit code {})",
+            said.code
+        );
+    }
     Ok(())
+}
+
+/// Rehearses; when the machine was too busy for the limit, rehearses again, as the gate would ask.
+fn rehearse_within_limit(story: &mut Story) -> Result<serde_json::Value> {
+    for _ in 0..REHEARSALS_MAX {
+        let words = ["move", "run", MOVE, "--until", "rehearse"];
+        story
+            .shell
+            .done(&mut story.teller, &words, Lines::First(24))?;
+        let body = record(story, "drill.rehearsed")?;
+        let stall_us = body.get("stall_us_max").and_then(serde_json::Value::as_i64);
+        let stall_us = stall_us.context("the rehearsal measured no stall")?;
+        if stall_us < STALL_US_LIMIT {
+            return Ok(body);
+        }
+        let stall = span(stall_us);
+        story.teller.refused(
+            &format!("停顿 {stall} 超过上限：这样的演练不算数，再来一次。"),
+            &format!("A stall of {stall} is over the limit: such a rehearsal does not count, so once more."),
+        );
+        let words = ["move", "rollback", MOVE, "--to", "figures-before"];
+        story
+            .shell
+            .done(&mut story.teller, &words, Lines::First(8))?;
+    }
+    bail!("this machine is too busy: no rehearsal of {REHEARSALS_MAX} stayed under the limit")
 }
 
 /// Body of the latest record of a kind.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Longest stall of a storage request that the story accepts, µs.
-const STALL_US_LIMIT: i64 = 100_000;
+pub(super) const STALL_US_LIMIT: i64 = 100_000;
 
 /// The outcome. Times in µs, sizes in bytes.
 #[derive(Clone, Debug, Default, Serialize)]
