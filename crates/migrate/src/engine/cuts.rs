@@ -71,9 +71,7 @@ impl Engine {
 
     async fn request_cut(&self, volume: &str, id: &str, to: Side) -> Result<Handover, PlaneError> {
         // The source keeps the clients' connections, so it is asked first; either side can tell.
-        let mut last = PlaneError::Unreachable {
-            reason: String::new(),
-        };
+        let mut lost: Option<String> = None;
         for side in [Side::Source, Side::Target] {
             let request = Request::Cutover {
                 id: id.to_owned(),
@@ -86,11 +84,22 @@ impl Engine {
                         reason: format!("asked for a hand-over, got {other:?}"),
                     });
                 }
-                Err(error @ PlaneError::Refused { .. }) => return Err(error),
-                Err(error) => last = error,
+                Err(error @ PlaneError::Refused { .. }) => {
+                    // One side may have begun before it was lost: what the other refuses says
+                    // nothing of that. The same cut is asked for again.
+                    return Err(match lost {
+                        None => error,
+                        Some(reason) => PlaneError::Unreachable {
+                            reason: format!("{reason}; {error}"),
+                        },
+                    });
+                }
+                Err(error) => lost = Some(error.to_string()),
             }
         }
-        Err(last)
+        Err(PlaneError::Unreachable {
+            reason: lost.unwrap_or_default(),
+        })
     }
 
     /// Sets the meters of a volume's both sides back, once per attempt and name.
