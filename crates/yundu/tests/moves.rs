@@ -143,7 +143,7 @@ fn a_move_goes_by_ordinary_commands_from_a_closed_gate_to_a_verified_ledger() {
     let versions = writer.stop();
     proof::assert_moved(&house, &versions);
     proof::assert_ledger(&house, &kept);
-    assert_eq!(proof::switches(&house), 1);
+    assert_eq!(proof::switches(&house), ["target"]);
 }
 
 /// Maker refused; an amended runbook voids approvals; two others open the gate.
@@ -186,4 +186,12 @@ fn kills_of_source_target_and_controller_at_random_moments_lose_nothing() {
         done += attendant.carry_through(kills - done);
         eprintln!("{done} of {kills} kills");
     }
+}
+
+#[test]
+fn kills_on_the_way_back_neither_lose_what_was_written_at_the_target_nor_bar_a_second_try() {
+    let seed = from_environment("YUNDU_SEED", 7);
+    let kills = from_environment("YUNDU_KILLS", 4).min(8);
+    eprintln!("YUNDU_SEED={seed}");
+    Attendant::new(seed).there_and_back(kills);
 }

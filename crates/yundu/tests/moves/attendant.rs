@@ -7,10 +7,11 @@ use crate::pair::Side;
 use crate::proof;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
-use yundu_replicate::control::Link;
+use yundu_replicate::control::{Link, Role};
 
 /// Kills under one move; then a new one is begun, so that every stage is met again and again.
 const KILLS_PER_MOVE: u64 = 8;
@@ -29,6 +30,10 @@ pub struct Attendant {
     house: House,
     dice: Dice,
     seed: u64,
+    /// Steps of the move, in order.
+    steps: Vec<String>,
+    /// A checkpoint from the middle of the move.
+    kept: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +53,8 @@ struct Run {
 // === impl Run ===
 
 impl Run {
-    fn start(house: &House) -> Self {
-        let mut command = house.command(&["move", "run", MOVE]);
+    fn start(house: &House, words: &[&str]) -> Self {
+        let mut command = house.command(words);
         let errors = house.path("run.err");
         let errors = std::fs::File::create(errors).unwrap();
         let mut child = command
@@ -118,84 +123,151 @@ impl Drop for Run {
 
 impl Attendant {
     pub fn new(seed: u64) -> Self {
+        let house = House::new(seed);
+        let status = house.status();
+        let steps = status["steps"].as_array().unwrap().iter();
+        let steps = steps.map(|step| step["id"].as_str().unwrap().to_owned());
         Self {
-            house: House::new(seed),
+            steps: steps.collect(),
+            house,
             dice: Dice(seed),
             seed,
+            kept: None,
         }
     }
 
     /// Takes the move to its end with at most `kills_max` kills on the way, and proves that
     /// nothing was lost; the kills that happened.
     pub fn carry_through(&mut self, kills_max: u64) -> u64 {
-        let writer = Writer::start(&self.house.pair, Side::Source, SLOTS, self.seed);
-        writer.let_write(20);
-        let status = self.house.status();
-        let steps: Vec<String> = status["steps"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|step| step["id"].as_str().unwrap().to_owned())
-            .collect();
-        // Where the world changes most, it is killed most.
-        let mut aimed_at: Vec<usize> = (0..steps.len()).collect();
-        for often in ["copy", "rehearse", "cut-over", "compare", "switch"] {
-            let position = steps.iter().position(|step| step == often).unwrap();
-            aimed_at.extend([position; 2]);
-        }
-        let mut aims: Vec<usize> = (0..kills_max.min(KILLS_PER_MOVE))
-            .map(|_| aimed_at[self.dice.roll(aimed_at.len() as u64) as usize])
-            .collect();
-        aims.sort_unstable_by(|one, other| other.cmp(one));
-        let (half, mut kept) = (steps.len() / 2, None);
-        let (mut killed, mut runs) = (0, 0);
-        loop {
-            runs += 1;
-            assert!(
-                runs < RUNS_MAX,
-                "the move does not end: {}",
-                self.house.status()
-            );
-            let mut run = Run::start(&self.house);
-            let aim = aims.last().copied().unwrap_or(steps.len());
-            if run.reaches(&steps[aim..]) {
-                let said = run.said.last().cloned().unwrap_or_default();
-                if self.kill_during(&mut run, &said) {
-                    killed += 1;
-                }
-                // Steps that end at once may be over before any kill: they are not aimed at again.
-                aims.pop();
-            }
-            let code = run.end();
-            let (said, errors) = (run.said.clone(), self.house.path("run.err"));
-            let errors = std::fs::read_to_string(errors).unwrap_or_default();
-            assert!(
-                matches!(code, None | Some(0 | REFUSED)),
-                "exit code {code:?}: {said:?} {errors}"
-            );
-            self.both_run_and_one_is_primary();
-            let status = self.house.status();
-            let next = status["next"].as_str().map(str::to_owned);
-            if kept.is_none() && steps.iter().position(|it| Some(it) == next.as_ref()) >= Some(half)
-            {
-                kept = Some(proof::keep_checkpoint(&self.house));
-            }
-            match next {
-                // Only a run that ended by itself has wound up.
-                None if code == Some(0) => break,
-                None => {}
-                Some(next) if code.is_some() => self.attend(&status, &next, &errors),
-                Some(_) => {}
-            }
-        }
+        let writer = self.writer();
+        let aims = self.aims(kills_max.min(KILLS_PER_MOVE));
+        let killed = self.go_on(aims, None);
         let versions = writer.stop();
         proof::assert_moved(&self.house, &versions);
-        proof::assert_ledger(&self.house, &kept.expect("the move passed its middle"));
+        proof::assert_ledger(&self.house, &self.kept());
         killed
     }
 
+    /// Goes to the target, back to the source with `kills` kills on the way back, and there again.
+    pub fn there_and_back(&mut self, kills: u64) {
+        let writer = self.writer();
+        self.go_on(Vec::new(), Some("figures-after"));
+        writer.let_write(50);
+        self.way_back("in-step", kills);
+        let pair = &self.house.pair;
+        let source = pair.wait_in_step(Side::Source);
+        assert_eq!(source.role, Role::Primary);
+        assert_eq!(pair.status(Side::Target).role, Role::Secondary);
+        assert_eq!(proof::switches(&self.house), ["target", "source"]);
+        assert_eq!(self.house.status()["next"], "first-look");
+        writer.let_write(50);
+        self.go_on(Vec::new(), None);
+        let versions = writer.stop();
+        proof::assert_moved(&self.house, &versions);
+        assert_eq!(proof::switches(&self.house), ["target", "source", "target"]);
+        let records = proof::assert_ledger_verifies(&self.house, &self.kept());
+        let count = |kind: &str| records.iter().filter(|it| it["kind"] == kind).count();
+        assert_eq!((count("cutover.done"), count("rollback.done")), (2, 1));
+        assert_eq!((count("drill.rehearsed"), count("move.done")), (2, 1));
+        // From figures-after, which waited, to first-look.
+        assert_eq!(count("step.rolled-back"), 8);
+    }
+
+    fn writer(&self) -> Writer {
+        let writer = Writer::start(&self.house.pair, Side::Source, SLOTS, self.seed);
+        writer.let_write(20);
+        writer
+    }
+
+    fn kept(&self) -> PathBuf {
+        self.kept.clone().expect("the move passed its middle")
+    }
+
+    /// Steps at which somebody is to be killed, the first one last.
+    fn aims(&mut self, count: u64) -> Vec<usize> {
+        // Where the world changes most, it is killed most.
+        let mut aimed_at: Vec<usize> = (0..self.steps.len()).collect();
+        for often in ["copy", "rehearse", "cut-over", "compare", "switch"] {
+            let position = self.steps.iter().position(|step| step == often).unwrap();
+            aimed_at.extend([position; 2]);
+        }
+        let mut aims: Vec<usize> = (0..count)
+            .map(|_| aimed_at[self.dice.roll(aimed_at.len() as u64) as usize])
+            .collect();
+        aims.sort_unstable_by(|one, other| other.cmp(one));
+        aims
+    }
+
+    /// Runs the move, with kills at the steps of `aims`, until the step `until` waits for a person
+    /// or to its end; the kills that happened.
+    fn go_on(&mut self, mut aims: Vec<usize>, until: Option<&str>) -> u64 {
+        let mut killed = 0;
+        for _ in 0..RUNS_MAX {
+            let mut run = Run::start(&self.house, &["move", "run", MOVE]);
+            let aim = aims.last().copied().unwrap_or(self.steps.len());
+            if run.reaches(&self.steps[aim..]) {
+                killed += u64::from(self.kill_during(&mut run));
+                // Steps that end at once may be over before any kill: they are not aimed at again.
+                aims.pop();
+            }
+            let code = self.end(&mut run);
+            let status = self.house.status();
+            let Some(next) = status["next"].as_str() else {
+                // Only a run that ended by itself has wound up.
+                if code.is_some() {
+                    return killed;
+                }
+                continue;
+            };
+            let position = self.steps.iter().position(|step| step == next).unwrap();
+            if self.kept.is_none() && position >= self.steps.len() / 2 {
+                self.kept = Some(proof::keep_checkpoint(&self.house));
+            }
+            if until == Some(next) && status["steps"][position]["state"] == "waiting" {
+                return killed;
+            }
+            if code.is_some() {
+                self.attend(&status["steps"][position]);
+            }
+        }
+        panic!("the move does not end: {}", self.house.status());
+    }
+
+    /// Rolls back to the step `to`, with kills on the way.
+    fn way_back(&mut self, to: &str, kills: u64) {
+        let mut killed = 0;
+        for _ in 0..RUNS_MAX {
+            let mut run = Run::start(&self.house, &["move", "rollback", MOVE, "--to", to]);
+            // Most steps have nothing to undo: the two that have are aimed at.
+            let aim = ["switch", "cut-over"][self.dice.roll(2) as usize];
+            if killed < kills && run.reaches(&[aim.to_owned()]) {
+                killed += u64::from(self.kill_during(&mut run));
+            }
+            if self.end(&mut run) == Some(0) {
+                return;
+            }
+        }
+        panic!("the way back does not end: {}", self.house.status());
+    }
+
+    /// Waits for the end of a controller; its exit code, or `None` when it was killed. Whoever was
+    /// killed runs again then.
+    fn end(&self, run: &mut Run) -> Option<i32> {
+        let code = run.end();
+        let errors = self.house.path("run.err");
+        let errors = std::fs::read_to_string(errors).unwrap_or_default();
+        let said = &run.said;
+        assert!(
+            matches!(code, None | Some(0 | REFUSED)),
+            "exit code {code:?}: {said:?} {errors}"
+        );
+        self.one_is_primary();
+        code
+    }
+
     /// Kills somebody a random moment from now; `false`: the controller had ended before.
-    fn kill_during(&mut self, run: &mut Run, step: &str) -> bool {
+    fn kill_during(&mut self, run: &mut Run) -> bool {
+        let step = run.said.last().cloned().unwrap_or_default();
         let power = self.dice.roll(PAUSE_POWERS);
         let pause_us = self.dice.roll(1 << power);
         let (dead_ms, victim) = (self.dice.roll(300), self.dice.roll(3));
@@ -224,7 +296,7 @@ impl Attendant {
         counted
     }
 
-    fn both_run_and_one_is_primary(&self) {
+    fn one_is_primary(&self) {
         let pair = &self.house.pair;
         let source = pair.status(Side::Source);
         if source.peer.is_none() {
@@ -240,31 +312,30 @@ impl Attendant {
     }
 
     /// Does what the move asks people for.
-    fn attend(&self, status: &Value, next: &str, errors: &str) {
-        let steps = status["steps"].as_array().unwrap();
-        let step = steps.iter().find(|it| it["id"] == next).unwrap();
+    fn attend(&self, step: &Value) {
+        let id = step["id"].as_str().unwrap();
         match (step["state"].as_str().unwrap(), step["gate"].as_str()) {
             ("waiting", _) => {
-                let person = if next == "accept" {
+                let person = if id == "accept" {
                     "li.wei"
                 } else {
                     "zhang.min"
                 };
-                let said = self.house.confirm(next, person);
+                let said = self.house.confirm(id, person);
                 assert_eq!(said.code, Some(0), "{said:?}");
             }
-            ("pending", Some(gate)) => {
+            ("pending" | "failed" | "rolled-back", Some(gate)) => {
                 for control in self.house.missing(gate) {
-                    self.obtain(&control, errors);
+                    self.obtain(&control);
                 }
             }
-            // Interrupted or failed: it is run again.
+            // Interrupted, or failed where no gate stands: it is run again.
             _ => {}
         }
     }
 
     /// Obtains what a gate misses.
-    fn obtain(&self, control: &str, errors: &str) {
+    fn obtain(&self, control: &str) {
         let pair = &self.house.pair;
         match control {
             "approved" => {
@@ -279,7 +350,7 @@ impl Attendant {
             "in-step" | "rollback-possible" => {
                 std::thread::sleep(Duration::from_millis(100));
             }
-            other => panic!("nothing that a kill may do closes a gate by {other}: {errors}"),
+            other => panic!("nothing that a kill may do closes a gate by {other}"),
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::ledger::assert_all_present;
 use crate::pair::Side;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use yundu_replicate::control::Role;
 use yundu_store::Store;
 
@@ -27,10 +27,10 @@ pub fn records(house: &House) -> Vec<Value> {
     records.iter().map(|it| it["record"].clone()).collect()
 }
 
-/// How often the application was switched.
-pub fn switches(house: &House) -> usize {
+/// Where the application was switched to, one after the other.
+pub fn switches(house: &House) -> Vec<String> {
     let log = std::fs::read_to_string(house.path("switches.log")).unwrap_or_default();
-    log.lines().count()
+    log.lines().map(str::to_owned).collect()
 }
 
 /// The target is primary, the source follows, and both hold every acknowledged write.
@@ -50,9 +50,8 @@ pub fn assert_moved(house: &House, versions: &[u64]) {
     pair.assert_same();
 }
 
-/// The ledger verifies against the kept checkpoint, tells of each step once, and nothing is on its
-/// way to it.
-pub fn assert_ledger(house: &House, kept: &std::path::Path) {
+/// The ledger verifies against the kept checkpoint, and nothing is on its way to it; its records.
+pub fn assert_ledger_verifies(house: &House, kept: &Path) -> Vec<Value> {
     let words = [
         "ledger",
         "verify",
@@ -67,13 +66,19 @@ pub fn assert_ledger(house: &House, kept: &std::path::Path) {
         verdict["kept_size"].as_u64() < verdict["size"].as_u64(),
         "{verdict}"
     );
-
     let records = records(house);
     let ids: BTreeSet<&str> = records
         .iter()
         .map(|it| it["id"].as_str().unwrap())
         .collect();
     assert_eq!(ids.len(), records.len(), "no record stands there twice");
+    assert_outbox_empty(house);
+    records
+}
+
+/// The ledger verifies, and tells of each step and each cut once.
+pub fn assert_ledger(house: &House, kept: &Path) {
+    let records = assert_ledger_verifies(house, kept);
     let of_kind = |kind: &str| -> Vec<&Value> {
         let fits = |it: &&Value| it["kind"] == kind && it["subject"] == MOVE;
         records.iter().filter(fits).collect()
@@ -91,7 +96,6 @@ pub fn assert_ledger(house: &House, kept: &std::path::Path) {
     for compared in of_kind("volume.compared") {
         assert_eq!(compared["body"]["equal"], true, "{compared}");
     }
-    assert_outbox_empty(house);
 }
 
 /// Each step was done once, after it was intended.
