@@ -25,12 +25,12 @@ lint:
 
 # Side by side with the tools people use today; figures in target/bench/*.json.
 bench: tools build
-	cargo run -p yundu-bench -- all
+	cargo run -p yundu-bench -- --tmpfs $(BENCH_FLAGS)
 
 # Long runs: many seeds of the simulator, many kills.
 soak: tools build
 	YUNDU_SEEDS=20000 cargo test -p yundu-replicate-core --test simulator -- --nocapture
-	cargo test -p yundu-replicate-core --features planted-bugs --test simulator
+	cargo test -p yundu-replicate-core --features planted-bugs --test simulator --lib
 	YUNDU_KILLS=50 cargo test -p yundu --test volumes -- --nocapture kills
 	YUNDU_KILLS=50 cargo test -p yundu --test moves -- --nocapture kills
 

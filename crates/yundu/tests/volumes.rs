@@ -126,7 +126,8 @@ fn clients_of_others_read_and_write_a_volume() {
                 "--size=32M",
                 "--verify=crc32c",
                 "--do_verify=1",
-                "--verify_fatal=1", "--verify_state_save=0",
+                "--verify_fatal=1",
+                "--verify_state_save=0",
             ],
         );
     }
@@ -152,7 +153,8 @@ fn fio_verifies_its_blocks_through_cut_over_and_back() {
                 "--size=32M",
                 "--verify=crc32c",
                 "--do_verify=1",
-                "--verify_fatal=1", "--verify_state_save=0",
+                "--verify_fatal=1",
+                "--verify_state_save=0",
                 "--fsync=64",
             ],
         );
