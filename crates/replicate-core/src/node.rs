@@ -13,25 +13,31 @@
 //!   copy that began after the write's reply;
 //! - overlapping writes happen in one order on both copies.
 
+mod config;
 mod copier;
+mod effect;
 mod flush;
 mod foreground;
 mod forward;
 mod handover;
 mod link;
 mod planted;
+mod request;
 mod secondary;
 mod statistics;
 mod verify;
 
+pub use config::Config;
+pub use effect::{Effect, LocalOp, LocalOutcome};
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;
 #[cfg(not(feature = "planted-bugs"))]
 use planted::Bug;
+pub use request::{Command, Origin, Reply};
 pub use statistics::{Statistics, SyncState};
 pub use verify::VerifyProgress;
 
-use crate::activity::{ActivityLog, Page};
+use crate::activity::ActivityLog;
 use crate::bitmap::{DirtyBitmap, SparseBitmap};
 use crate::block::Blocks;
 use crate::locks::RangeLocks;
@@ -39,236 +45,6 @@ use crate::meta::{Meta, Mode, PeerMeta, Policy, Role};
 use crate::wire::Message;
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
-
-/// Limits and periods of a node.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Without a sign of life for this long the link counts as lost, µs.
-    pub silence_us: u64,
-    /// Quiet links are pinged this often, µs.
-    pub ping_us: u64,
-    /// Without a client's flush for this long, one is made, so that marks clear, µs.
-    pub background_flush_us: u64,
-    /// A local write that found no space is tried again after this long, µs.
-    pub retry_us: u64,
-    /// Bytes that one step of a copy or resync sends.
-    pub copy_chunk_bytes: u64,
-    /// Bytes of a copy or resync that may be on their way at once.
-    pub copy_window_bytes: u64,
-    /// Bytes of a leaf of an online comparison.
-    pub verify_leaf_bytes: u64,
-    /// Unacknowledged bytes after which an asynchronous target counts as left behind.
-    pub async_backlog_bytes_max: u64,
-    /// Hot extents after which idle ones are cooled.
-    pub hot_extents_max: u64,
-    /// A deliberate mistake.
-    #[cfg(feature = "planted-bugs")]
-    pub planted: Option<Bug>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            silence_us: 1_000_000,
-            ping_us: 100_000,
-            background_flush_us: 1_000_000,
-            retry_us: 1_000_000,
-            copy_chunk_bytes: 512 << 10,
-            copy_window_bytes: 4 << 20,
-            verify_leaf_bytes: 1 << 20,
-            async_backlog_bytes_max: 16 << 20,
-            hot_extents_max: 4096,
-            #[cfg(feature = "planted-bugs")]
-            planted: None,
-        }
-    }
-}
-
-/// Who asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A client connected to this node.
-    Client {
-        /// Connection.
-        client: u64,
-        /// Request within it.
-        cookie: u64,
-    },
-    /// A client connected to the other node, by the id of its forwarded request, valid on the
-    /// link of this number.
-    Peer {
-        /// Id of the forwarded request.
-        id: u64,
-        /// Number of the link on which it came.
-        link: u64,
-    },
-}
-
-/// What a client asks. Ranges lie within the volume (the face checks).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
-    /// Read.
-    Read {
-        /// Bytes.
-        offset: u64,
-        /// Bytes.
-        length: u64,
-    },
-    /// Write.
-    Write {
-        /// Bytes.
-        offset: u64,
-        /// What to write.
-        data: Bytes,
-        /// Durable before the reply.
-        fua: bool,
-    },
-    /// Make zero (also what TRIM becomes, so that both copies stay equal).
-    Zero {
-        /// Bytes.
-        offset: u64,
-        /// Bytes.
-        length: u64,
-        /// Durable before the reply.
-        fua: bool,
-    },
-    /// Make everything replied to durable.
-    Flush,
-}
-
-/// Answer to a client.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// Carried out.
-    Done,
-    /// What was read.
-    Data(Bytes),
-    /// Linux errno.
-    Error(u16),
-}
-
-/// Work on this node's image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LocalOp {
-    /// Read.
-    Read {
-        /// Bytes.
-        offset: u64,
-        /// Bytes.
-        length: u64,
-    },
-    /// Write.
-    Write {
-        /// Bytes.
-        offset: u64,
-        /// What to write.
-        data: Bytes,
-    },
-    /// Make zero, giving the space back where the image can.
-    Zero {
-        /// Bytes.
-        offset: u64,
-        /// Bytes.
-        length: u64,
-    },
-    /// fdatasync: covers every write reported done before.
-    Flush,
-    /// BLAKE3 of a range.
-    Hash {
-        /// Bytes.
-        offset: u64,
-        /// Bytes.
-        length: u64,
-    },
-}
-
-/// How local work ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LocalOutcome {
-    /// Carried out.
-    Done,
-    /// What was read.
-    Data(Bytes),
-    /// Digest of the range.
-    Hash([u8; 32]),
-    /// Linux errno.
-    Failed(u16),
-}
-
-/// Something the driver must do, in order.
-#[derive(Clone, Debug)]
-pub enum Effect {
-    /// Work on the image; answered by [`Node::local_done`] with the same id. `background` work
-    /// may give way to other work.
-    Local {
-        /// Id.
-        id: u64,
-        /// Work.
-        op: LocalOp,
-        /// May give way.
-        background: bool,
-    },
-    /// Send to the other side, if the link is still up.
-    Send(Message),
-    /// Close the link; the driver reports [`Node::link_down`] afterwards as for any loss.
-    CloseLink {
-        /// For people.
-        reason: String,
-    },
-    /// Answer a client.
-    Reply {
-        /// Connection.
-        client: u64,
-        /// Request within it.
-        cookie: u64,
-        /// Answer.
-        reply: Reply,
-    },
-    /// Make the meta durable; answered by [`Node::meta_durable`] with the same version.
-    PersistMeta {
-        /// Rises by one.
-        version: u64,
-        /// What to write.
-        meta: Box<Meta>,
-    },
-    /// Make these pages of the activity log durable; answered by [`Node::activity_durable`].
-    PersistActivity {
-        /// Index and content.
-        pages: Vec<(usize, Page)>,
-    },
-    /// Make the mapped bitmap durable; answered by [`Node::bitmap_durable`].
-    SyncBitmap,
-    /// Which extents of the image hold data? Answered by [`Node::data_extents`].
-    ScanData,
-    /// Make the image this large (a receiver that was given to a set).
-    Resize {
-        /// Bytes.
-        size_bytes: u64,
-    },
-    /// Both copies hold the same bytes at this moment; the next effects may change them.
-    CutPoint {
-        /// Name of the cut.
-        name: String,
-        /// Generation that begins.
-        generation: u64,
-    },
-    /// A hand-over that was asked for here ended.
-    HandoverEnded {
-        /// Name of the cut.
-        name: String,
-        /// Generation, or why not.
-        outcome: Result<u64, String>,
-        /// Time during which requests were held, µs (0 when this side does not know).
-        hold_us: u64,
-    },
-    /// Something worth evidence happened.
-    Event {
-        /// `volume.…`
-        kind: &'static str,
-        /// Integers and strings.
-        body: serde_json::Value,
-    },
-}
 
 /// Why a request to the node was refused; nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -499,8 +499,8 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
         }
     }
 
-    /// "Outdated" is durable (or there is no target any more): who waited for it goes on.
-    pub(super) fn release_writes(&mut self) {
+    /// Writes that wait because the other copy was lost, in the order in which they came.
+    fn writes_without_their_copy(&self) -> Vec<u64> {
         let mut ids: Vec<u64> = self
             .writes
             .iter()
@@ -508,7 +508,12 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             .map(|(id, _)| *id)
             .collect();
         ids.sort_unstable();
-        for id in ids {
+        ids
+    }
+
+    /// "Outdated" is durable (or there is no target any more): who waited for it goes on.
+    pub(super) fn release_writes(&mut self) {
+        for id in self.writes_without_their_copy() {
             if let Some(op) = self.writes.get_mut(&id) {
                 op.peer = PeerWait::NotNeeded;
             }
@@ -518,14 +523,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
 
     /// The other copy is back: writes that policy `protect` held are sent to it again.
     pub(super) fn resend_protected(&mut self) {
-        let mut ids: Vec<u64> = self
-            .writes
-            .iter()
-            .filter(|(_, op)| matches!(op.peer, PeerWait::Outdating | PeerWait::Protected))
-            .map(|(id, _)| *id)
-            .collect();
-        ids.sort_unstable();
-        for id in ids {
+        for id in self.writes_without_their_copy() {
             let Some(op) = self.writes.get_mut(&id) else {
                 continue;
             };
