@@ -57,6 +57,8 @@ for row, line in enumerate(lines):
     for style, part in line:
         size = sum(cells(c) for c in part)
         if part.strip():
+            blank = len(part) - len(part.lstrip(" "))
+            part, column, size = part.lstrip(" "), column + blank, size - blank
             attributes = "".join(f' {k}="{v}"' for k, v in style.items())
             svg.append(f'<text x="{LEFT + column * WIDTH:.1f}" y="{TOP + row * HEIGHT}" textLength="{size * WIDTH:.1f}" xml:space="preserve"{attributes}>{html.escape(part)}</text>')
         column += size
