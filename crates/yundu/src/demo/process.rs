@@ -143,7 +143,9 @@ fn command<S: AsRef<str>>(argv: &[S]) -> Result<Command> {
 }
 
 /// Starts `argv` in the background with its output appended to `log`; it is recorded as a
-/// resource, in a process group of its own so that Ctrl-C at the terminal does not reach it.
+/// resource. It gets a session of its own, as a service has: Ctrl-C at the terminal does not reach
+/// it, and the scheduler shares the processors between sessions, so that a busy neighbour (a build,
+/// a comparison) does not starve it.
 ///
 /// # Errors
 /// When the log cannot be opened or the program cannot be started.
@@ -157,11 +159,19 @@ pub fn spawn<S: AsRef<str>>(
         bail!("{name} is not started: the demo was interrupted");
     }
     let output = open_log(log)?;
-    let child = command(argv)?
+    let mut line: Vec<&str> = argv.iter().map(AsRef::as_ref).collect();
+    let has_session = find_program("setsid").is_some();
+    if has_session {
+        line.insert(0, "setsid");
+    }
+    let mut command = command(&line)?;
+    if !has_session {
+        command.process_group(0);
+    }
+    let child = command
         .stdin(Stdio::null())
         .stderr(output.try_clone()?)
         .stdout(output)
-        .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start {name}"))?;
     let process = Process::observe(child.id())
