@@ -38,7 +38,7 @@ pub struct Args {
 enum Command {
     /// Make a move of one application from a runbook
     Create(create::CreateArgs),
-    /// Replace a move's runbook or values; approvals given before are void
+    /// Replace a move's runbook or values; approvals of what it was before do not count
     Amend(create::AmendArgs),
     /// Go on until a gate, a person or time stops it
     Run(run::RunArgs),

@@ -117,11 +117,11 @@ pub(super) fn amend(context: &Context, workspace: &Workspace, args: AmendArgs) -
     let value = json!({ "move": amended.id, "digest": digest });
     context.print(&value, || {
         let zh = format!(
-            "迁移单 {} 已变更，新摘要 {digest}；此前的审批作废",
+            "迁移单 {} 已变更，新摘要 {digest}；针对其他摘要的审批不作数",
             amended.id
         );
         let en = format!(
-            "Move {} amended, new digest {digest}; approvals given before are void",
+            "Move {} amended, new digest {digest}; approvals of any other digest do not count",
             amended.id
         );
         context.tr(&zh, &en).to_owned()
