@@ -154,6 +154,14 @@ impl Story {
 
     fn epilogue(&mut self) {
         let outcome = self.outcome.clone();
+        let missed = if outcome.stall_goal_met {
+            ""
+        } else {
+            self.teller.tr(
+                "（未达到 100 ms 的目标：机器太忙？）",
+                " (misses the goal of 100 ms: is the machine busy?)",
+            )
+        };
         let rows = [
             (
                 "确认的转账",
@@ -170,7 +178,7 @@ impl Story {
             (
                 "存储最长停顿",
                 "longest stall of the storage",
-                span(outcome.stall_us_max),
+                format!("{}{missed}", span(outcome.stall_us_max)),
             ),
             (
                 "业务中断",

@@ -1,5 +1,6 @@
 //! Chapter 7: the books, the report, the ledger verified twice, and a dishonest administrator.
 
+use super::outcome::STALL_US_LIMIT;
 use super::shell::Lines;
 use super::teller::span;
 use super::{MOVE, Story, tally};
@@ -35,6 +36,7 @@ fn books(story: &mut Story) -> Result<()> {
     result.commit_wait_us_max = felt.quiet_commit_wait_us_max;
     result.lost_writes = outcome.lost_writes;
     result.stall_us_max = waits.stall_us_max;
+    result.stall_goal_met = waits.stall_us_max < STALL_US_LIMIT;
     result.wait_us_p999 = waits.wait_us_p999;
     if !outcome.is_clean() {
         bail!(
