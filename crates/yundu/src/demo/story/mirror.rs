@@ -135,19 +135,19 @@ fn fault(story: &mut Story, deed: Deed) -> Result<()> {
     while began.elapsed() < FAULT {
         let status = volume::status(&story.stage, Site::A)?;
         let now = tally(&story.stage)?.acknowledged_writes;
+        let (seconds, more) = (began.elapsed().as_secs(), now - before);
+        let is_in_step = status.sync == SyncState::InStep;
+        let (state_zh, state_en) = if is_in_step {
+            ("同步", "in step")
+        } else {
+            (
+                "目标落后，记下写脏的块",
+                "left behind, dirty blocks are noted",
+            )
+        };
         let (zh, en) = (
-            format!(
-                "{} 秒，业务又确认 {} 笔，副本状态 {:?}",
-                began.elapsed().as_secs(),
-                now - before,
-                status.sync
-            ),
-            format!(
-                "{} s, {} more transfers acknowledged, copy {:?}",
-                began.elapsed().as_secs(),
-                now - before,
-                status.sync
-            ),
+            format!("{seconds} 秒，业务又确认 {more} 笔；{state_zh}"),
+            format!("{seconds} s, {more} more transfers acknowledged; copy {state_en}"),
         );
         let text = story.teller.tr(&zh, &en).to_owned();
         story.teller.progress(&text);
