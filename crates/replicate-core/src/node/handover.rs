@@ -313,7 +313,6 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             name: name.clone(),
             generation,
         });
-        self.persist(AfterMeta::Nothing);
         let measured = self.handover.phase == Phase::Offered;
         let hold_us = if measured { hold_us } else { 0 };
         self.event(
@@ -328,7 +327,10 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             });
         }
         self.handover.phase = Phase::Idle;
+        // Clients first: until this is durable the promise still stands on the disk, and the next
+        // agreement after a crash would end here again.
         self.surrender();
+        self.persist(AfterMeta::Nothing);
     }
 
     fn abort_handover(&mut self, reason: &str) {

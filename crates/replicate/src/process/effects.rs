@@ -26,13 +26,20 @@ impl VolumeProcess {
                 let token = Token(usize::try_from(client).unwrap_or(usize::MAX));
                 self.answer(token, cookie, &reply);
             }
-            Effect::PersistMeta { version, meta } => match self.state.write_meta(&meta) {
-                Ok(()) => self.node.meta_durable(version),
-                Err(error) => {
-                    self.broken =
-                        Some(format!("the state of this copy cannot be written: {error}"));
+            Effect::PersistMeta { version, meta } => {
+                // What was said before need not wait for the disk.
+                if let Some((_, peer)) = &mut self.peer {
+                    // A broken connection shows itself at the next use.
+                    let _ = peer.flush();
                 }
-            },
+                match self.state.write_meta(&meta) {
+                    Ok(()) => self.node.meta_durable(version),
+                    Err(error) => {
+                        self.broken =
+                            Some(format!("the state of this copy cannot be written: {error}"));
+                    }
+                }
+            }
             Effect::PersistActivity { pages } => match self.state.activity_file() {
                 Ok(file) => self.workers.write_activity(file, pages),
                 Err(error) => self.broken = Some(error.to_string()),
