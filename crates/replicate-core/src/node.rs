@@ -297,7 +297,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             if *waiting > version {
                 break;
             }
-            let Some((_, after)) = self.meta_waiting.pop_front() else {
+            let Some((waited, after)) = self.meta_waiting.pop_front() else {
                 break;
             };
             match after {
@@ -312,7 +312,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
                 AfterMeta::CopyPlanned => self.ask_resync(),
                 AfterMeta::TargetKnown => self.scan_data(),
                 AfterMeta::InStep => self.in_step_is_durable(),
-                AfterMeta::Ceded => self.ceding_is_durable(),
+                AfterMeta::Ceded => self.ceding_is_durable(waited),
                 AfterMeta::Accepted => self.acceptance_is_durable(),
                 AfterMeta::Reclaimed => self.reclaim_is_durable(),
                 AfterMeta::Promoted => self.promotion_is_durable(),

@@ -18,10 +18,8 @@ enum Phase {
     Ahead,
     /// Requests are held; those under way end.
     Draining,
-    /// The last flush on both copies.
+    /// The last flush on both copies, and the promise on its way to the disk.
     LastFlush,
-    /// The promise is on its way to the disk.
-    Ceding,
     /// Offered; the other side decides.
     Offered,
 }
@@ -33,6 +31,11 @@ pub(super) struct Handover {
     name: String,
     asked_here: bool,
     held_since_us: u64,
+    /// The last flush is done on both copies.
+    flushed: bool,
+    /// Version of the meta that holds the promise, and whether it is durable.
+    promise_version: Option<u64>,
+    promised: bool,
     /// We asked the primary for its role.
     requested: Option<String>,
 }
@@ -178,7 +181,17 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             && !self.copier.is_active();
         if drained {
             self.handover.phase = Phase::LastFlush;
+            self.handover.flushed = false;
             self.flush_for(Waiter::HandoverLast);
+            // The promise goes to the disk beside the flush: nothing is offered before both are
+            // done, and a promise that was never offered is taken back.
+            self.meta.ceding = Some(Ceding {
+                name: self.handover.name.clone(),
+                generation: self.meta.generation + 1,
+            });
+            self.persist(AfterMeta::Ceded);
+            self.handover.promise_version = Some(self.meta_version);
+            self.handover.promised = false;
         }
     }
 
@@ -190,16 +203,23 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             self.abort_handover("the other side was lost");
             return;
         }
-        self.handover.phase = Phase::Ceding;
-        self.meta.ceding = Some(Ceding {
-            name: self.handover.name.clone(),
-            generation: self.meta.generation + 1,
-        });
-        self.persist(AfterMeta::Ceded);
+        self.handover.flushed = true;
+        self.offer();
     }
 
-    pub(super) fn ceding_is_durable(&mut self) {
-        let Some(ceding) = self.meta.ceding.clone() else {
+    /// The meta of this version, which held a promise, is durable.
+    pub(super) fn ceding_is_durable(&mut self, version: u64) {
+        if self.handover.promise_version == Some(version) {
+            self.handover.promised = true;
+            self.offer();
+        }
+    }
+
+    fn offer(&mut self) {
+        let ready = self.handover.phase == Phase::LastFlush
+            && self.handover.flushed
+            && self.handover.promised;
+        let Some(ceding) = self.meta.ceding.clone().filter(|_| ready) else {
             return;
         };
         self.handover.phase = Phase::Offered;
@@ -336,6 +356,11 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
     fn abort_handover(&mut self, reason: &str) {
         let name = std::mem::take(&mut self.handover.name);
         self.handover.phase = Phase::Idle;
+        self.handover.promise_version = None;
+        if self.meta.ceding.take().is_some() {
+            // Nobody was offered anything.
+            self.persist(AfterMeta::Nothing);
+        }
         self.flush.forget(Waiter::HandoverAhead);
         self.flush.forget(Waiter::HandoverLast);
         self.event(
@@ -360,7 +385,7 @@ impl<W: AsRef<[u64]> + AsMut<[u64]>> Node<W> {
             Phase::Idle => {}
             Phase::Ahead | Phase::Draining | Phase::LastFlush => self.abort_handover(reason),
             // Promised: only the other side can say whether it is primary now. Requests wait.
-            Phase::Ceding | Phase::Offered => {}
+            Phase::Offered => {}
         }
         if let Some(name) = self.handover.requested.take() {
             self.effects.push_back(Effect::HandoverEnded {
