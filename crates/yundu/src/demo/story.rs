@@ -54,13 +54,14 @@ pub fn tell(context: &Context, dir: &Path, plain: bool, json_file: Option<&Path>
         stage,
     };
     story.prologue();
-    let told = story.chapters();
-    if told.is_ok() {
-        story.take_down()?;
-    }
+    let told = story.chapters().and_then(|()| story.take_down());
     let resisting = guard.resources.clean();
     for line in resisting {
         story.teller.line(&format!("! {line}"));
+    }
+    if super::process::INTERRUPTED.load(std::sync::atomic::Ordering::SeqCst) {
+        // What failed, failed because it was interrupted.
+        std::process::exit(EXIT_INTERRUPTED);
     }
     told?;
     if let Some(path) = json_file {
@@ -254,6 +255,9 @@ impl Drop for Guard {
     }
 }
 
+/// As shells have it: 128 and the number of the signal of Ctrl-C.
+const EXIT_INTERRUPTED: i32 = 130;
+
 /// Ctrl-C, a hang-up or an orderly kill removes everything before the process ends.
 fn clean_when_interrupted(resources: Resources) {
     std::thread::spawn(move || {
@@ -282,7 +286,7 @@ fn clean_when_interrupted(resources: Resources) {
             for line in resources.clean() {
                 eprintln!("yundu: {line}");
             }
-            std::process::exit(130);
+            std::process::exit(EXIT_INTERRUPTED);
         });
     });
 }
