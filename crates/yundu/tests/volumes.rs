@@ -284,8 +284,10 @@ fn acknowledged_writes_survive_kills_of_either_side_at_random_moments() {
             });
             std::thread::sleep(Duration::from_micros(dice.roll(6000)));
             pair.kill(side);
-            cutting.join().unwrap();
+            // First the restart: after a promise only the other side can say who is primary, and
+            // requests, this one among them, wait until it is back.
             pair.start(side);
+            cutting.join().unwrap();
             let linked = |side| pair.wait_for(side, "the link", |s| s.link == Link::Up);
             linked(Side::Source);
             primary = if linked(to).role == Role::Primary {
