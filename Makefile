@@ -10,7 +10,7 @@ tools:
 build:
 	cargo build -p yundu
 
-# The whole story on this machine, in about two minutes after the build.
+# The whole story on this machine, in about a minute after the build.
 demo: tools build
 	$(YUNDU) demo $(DEMO_FLAGS)
 

@@ -1,4 +1,4 @@
-//! The hand-over of the primary role: flush ahead, hold, drain, flush, promise, offer, follow.
+//! The hand-over of the primary role: flush ahead, hold, drain, flush and promise, offer, follow.
 //!
 //! Between the promise (durable here) and the acceptance (durable there) nobody is primary; after
 //! a crash in between, the next agreement tells which of the two happened.
